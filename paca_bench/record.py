@@ -1,0 +1,233 @@
+"""What a sweep is made of: the case (one grid point) and the record (its result).
+
+Pure data, no torch. A record is one line of ``records.jsonl``; its keys are the schema.
+
+A case is measured in up to four *metric groups*, each in processes of its own:
+
+==============  =====================================================================
+group           metrics (units are in the names)
+==============  =====================================================================
+``complexity``  ``macs``, ``flops``, ``elementwise_ops`` (forward, one image), ``params``
+``latency``     ``latency_s`` with ``latency_low_s``/``latency_high_s``, ``images_per_s``
+``memory``      ``peak_memory_bytes`` over the base, ``predicted_peak_memory_bytes``
+``accuracy``    ``accuracy`` (test top-1, 0 to 1) with ``accuracy_low``/``accuracy_high``
+==============  =====================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from paca_bench.errors import StoreError
+
+SCHEMA_VERSION = 1
+
+GROUPS = ("complexity", "latency", "memory", "accuracy")
+LEVELS = ("layer", "host")
+MODES = ("forward", "train", "fit")
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+
+ParamValue = int | float | str | bool | None
+
+
+class Status(StrEnum):
+    """How a case, or one metric group of it, ended. Everything but ``OK`` has a reason."""
+
+    OK = "ok"
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMEOUT = "timeout"
+    CRASH = "crash"
+    ERROR = "error"
+    WRONG = "wrong"
+    NOT_SUPPORTED = "not_supported"
+    PREDICTED_OUT_OF_MEMORY = "predicted_out_of_memory"
+    OVER_BUDGET = "over_budget"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def is_final(self) -> bool:
+        """False where a later ``--resume`` (with more budget or memory) tries again."""
+        return self not in _RETRIED
+
+
+_RETRIED = frozenset(
+    {Status.OVER_BUDGET, Status.PREDICTED_OUT_OF_MEMORY, Status.INTERRUPTED}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One grid point of a sweep.
+
+    ``height`` and ``width`` are the image's pixels; ``stage`` (1 to 4) only at level
+    ``layer``, where the module is measured alone at that stage's geometry. ``mode`` is
+    ``forward`` (inference), ``train`` (one forward and backward pass) or ``fit`` (a
+    fixed-budget training, which is where accuracy comes from). ``num_clusters`` is None
+    for a mechanism without clusters; ``options`` are further mechanism parameters.
+    """
+
+    level: str
+    mechanism: str
+    host: str
+    height: int
+    width: int
+    mode: str
+    stage: int | None = None
+    num_clusters: int | None = None
+    options: tuple[tuple[str, ParamValue], ...] = ()
+    batch: int = 1
+    dtype: str = "float32"
+    device: str = "cpu"
+
+    @property
+    def resolution(self) -> str:
+        """``224`` for a square image, ``256x192`` (height x width) otherwise."""
+        return str(self.height) if self.height == self.width else f"{self.height}x{self.width}"
+
+    @property
+    def label(self) -> str:
+        """The mechanism with what distinguishes its variants: ``paca (M=49)``."""
+        details = [] if self.num_clusters is None else [f"M={self.num_clusters}"]
+        details += [f"{name}={value}" for name, value in self.options]
+        return f"{self.mechanism} ({', '.join(details)})" if details else self.mechanism
+
+    @property
+    def id(self) -> str:
+        """Stable and readable: ``host-nano/paca-M49/224/forward/b1/float32/cpu``."""
+        place = f"{self.level}-{self.host}" + (f"-s{self.stage}" if self.stage else "")
+        subject = self.mechanism
+        if self.num_clusters is not None:
+            subject += f"-M{self.num_clusters}"
+        subject += "".join(f"-{name}={value}" for name, value in self.options)
+        axes = (place, subject, self.resolution, self.mode, f"b{self.batch}", self.dtype)
+        return "/".join((*axes, self.device))
+
+    @property
+    def hash(self) -> str:
+        """Twelve hex digits of the canonical JSON of all axes."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def to_json(self) -> dict[str, Any]:
+        """All axes as JSON values."""
+        return {**asdict(self), "options": dict(self.options)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Case:
+        """The inverse of ``to_json``.
+
+        Raises:
+            StoreError: an axis is missing or unknown.
+        """
+        try:
+            return cls(**{**data, "options": tuple(sorted(data["options"].items()))})
+        except (TypeError, KeyError, AttributeError) as error:
+            raise StoreError(f"not a paca-bench case: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """The result of one case.
+
+    Attributes:
+        case: the grid point.
+        statuses: metric group -> how it ended.
+        reasons: metric group -> why, and which flag would change it; absent where ok.
+        metrics: name (with unit) -> value; only what was measured or counted.
+        samples: metric -> one list of raw samples per process (``latency_s``) or per
+            seed (``accuracy``), in the order taken.
+        details: how the numbers were made: kernel path, interval method, warm-up, ...
+        predicted: what the plan expected: ``seconds`` and ``peak_memory_bytes``.
+        wall_s: seconds spent on this case, worker start included.
+    """
+
+    case: Case
+    statuses: Mapping[str, Status]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    samples: Mapping[str, list[list[float]]] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    predicted: Mapping[str, float] = field(default_factory=dict)
+    wall_s: float = 0.0
+    finished_at: str = ""
+
+    @property
+    def status(self) -> Status:
+        """``ok`` if every group is; otherwise the first group's status that is not."""
+        return next((s for s in self.statuses.values() if s is not Status.OK), Status.OK)
+
+    @property
+    def reason(self) -> str:
+        """All reasons, each behind its metric group."""
+        return "; ".join(f"{group}: {text}" for group, text in self.reasons.items())
+
+    @property
+    def is_final(self) -> bool:
+        """True if ``--resume`` has nothing left to try for this case."""
+        return all(status.is_final for status in self.statuses.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as one JSON object, with the schema version, id and hash."""
+        return {
+            "schema": SCHEMA_VERSION,
+            "case_id": self.case.id,
+            "case_hash": self.case.hash,
+            "case": self.case.to_json(),
+            "status": self.status.value,
+            "statuses": {group: status.value for group, status in self.statuses.items()},
+            "reasons": dict(self.reasons),
+            "metrics": dict(self.metrics),
+            "samples": dict(self.samples),
+            "details": dict(self.details),
+            "predicted": dict(self.predicted),
+            "wall_s": self.wall_s,
+            "finished_at": self.finished_at,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Record:
+        """The inverse of ``to_json``.
+
+        Raises:
+            StoreError: the object is not a record, or of a newer schema.
+        """
+        version = data.get("schema")
+        if not isinstance(version, int):
+            raise StoreError("not a paca-bench record: it has no schema version")
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"record of schema {version}, but this paca-bench reads up to "
+                f"{SCHEMA_VERSION}: upgrade paca-bench"
+            )
+        try:
+            return cls(
+                case=Case.from_json(data["case"]),
+                statuses={group: Status(value) for group, value in data["statuses"].items()},
+                reasons=data["reasons"],
+                metrics=data["metrics"],
+                samples=data["samples"],
+                details=data["details"],
+                predicted=data["predicted"],
+                wall_s=data["wall_s"],
+                finished_at=data["finished_at"],
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StoreError(f"not a paca-bench record: {error!r}") from error
+
+    def with_group(self, group: str, other: Record) -> Record:
+        """This record with ``group`` (status, reason) and all of ``other``'s values added."""
+        return replace(
+            self,
+            statuses={**self.statuses, group: other.statuses[group]},
+            reasons={**self.reasons, **other.reasons},
+            metrics={**self.metrics, **other.metrics},
+            samples={**self.samples, **other.samples},
+            details={**self.details, **other.details},
+            predicted={**self.predicted, **other.predicted},
+            wall_s=self.wall_s + other.wall_s,
+        )

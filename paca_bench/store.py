@@ -1,0 +1,242 @@
+"""A run on disk: ``run.json``, and ``records.jsonl`` that only ever grows.
+
+Every line is fsynced before the next case starts, so a run that is killed loses at most the
+case in hand. A torn last line (the machine died while writing it) is tolerated and said;
+any other damage is an error that names the line, and nothing is ever rewritten.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from paca_bench.errors import StoreError
+from paca_bench.record import SCHEMA_VERSION, Record
+
+RUN_FILE = "run.json"
+RECORDS_FILE = "records.jsonl"
+JOURNAL_FILE = "journal.jsonl"
+REPORT_FILE = "report.html"
+LOCK_FILE = "run.lock"
+
+
+class TornLineWarning(UserWarning):
+    """The last line of a file was cut off while it was written; it is left out."""
+
+
+def now() -> str:
+    """The present moment in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class RunFolder:
+    """One run's files. Make it with ``create`` or ``open``.
+
+    Attributes:
+        path: the folder.
+        header: the content of ``run.json``: ``schema``, ``paca_bench`` (version),
+            ``spec``, ``environment``, ``started_at`` and, once done, ``finished_at``.
+    """
+
+    def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
+        self.path = path
+        self.header = dict(header)
+
+    @classmethod
+    def create(cls, path: Path, header: Mapping[str, Any]) -> RunFolder:
+        """Start a run in ``path``, which must be missing or an empty folder.
+
+        Raises:
+            StoreError: the path is a file, holds something already, or cannot be written.
+        """
+        if path.exists() and not path.is_dir():
+            raise StoreError(f"--out {path} is a file; name a folder that does not exist yet")
+        if path.is_dir() and any(path.iterdir()):
+            hint = (
+                "add --resume to continue it" if (path / RUN_FILE).exists() else "name a new folder"
+            )
+            raise StoreError(f"--out {path} is not empty; {hint}")
+        run = cls(path, {"schema": SCHEMA_VERSION, "started_at": now(), **header})
+        with _disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+            run.write_header()
+            (path / RECORDS_FILE).touch()
+        return run
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> RunFolder:
+        """An existing run, to read or to continue.
+
+        Raises:
+            StoreError: there is no run, or ``run.json`` is not one of ours.
+        """
+        folder = Path(path)
+        if folder.name in (RECORDS_FILE, RUN_FILE):
+            folder = folder.parent
+        file = folder / RUN_FILE
+        try:
+            header = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise StoreError(
+                f"{folder} is not a run folder: it has no {RUN_FILE}; a run is made by "
+                f"'paca-bench sweep --out {folder}'"
+            ) from None
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise StoreError(f"cannot read {file}: {error}") from error
+        if not isinstance(header, dict) or not isinstance(header.get("schema"), int):
+            raise StoreError(f"{file} was not written by paca-bench (no schema version)")
+        if header["schema"] > SCHEMA_VERSION:
+            raise StoreError(
+                f"{file} has schema {header['schema']}, but this paca-bench reads up to "
+                f"{SCHEMA_VERSION}: upgrade paca-bench"
+            )
+        return cls(folder, header)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for writing; the lock dies with its holder.
+
+        Raises:
+            StoreError: another process is writing this run.
+        """
+        lock = FileLock(self.path / LOCK_FILE)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise StoreError(
+                f"another sweep is writing {self.path}; wait for it or choose another --out"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def write_header(self) -> None:
+        """Put ``header`` into ``run.json``, whole or not at all."""
+        text = json.dumps(self.header, indent=2, sort_keys=True) + "\n"
+        part = self.path / (RUN_FILE + ".part")
+        with _disk_errors(self.path):
+            try:
+                part.write_text(text, encoding="utf-8")
+                part.replace(self.path / RUN_FILE)
+            except OSError:
+                part.unlink(missing_ok=True)
+                raise
+
+    def append(self, record: Record) -> None:
+        """Add one record; it is on the disk when this returns.
+
+        Raises:
+            StoreError: the disk is full or not writable; the file is left as it was.
+        """
+        append_line(self.path / RECORDS_FILE, record.to_json())
+
+    def records(self) -> list[Record]:
+        """All records, the last one where a case was tried again.
+
+        Raises:
+            StoreError: a line other than a torn last one is not a record.
+        """
+        path = self.path / RECORDS_FILE
+        latest: dict[str, Record] = {}
+        for number, data in read_lines(path):
+            try:
+                record = Record.from_json(data)
+            except StoreError as error:
+                raise StoreError(f"{path}, line {number}: {error}") from error
+            # A case tried again moves to its newer place.
+            latest.pop(record.case.hash, None)
+            latest[record.case.hash] = record
+        return list(latest.values())
+
+
+def append_line(path: Path, data: Mapping[str, Any]) -> None:
+    """Append ``data`` as one JSON line and fsync it.
+
+    A torn last line is cut off first, or the new line would be glued to it; what a failed
+    write left behind is cut off too, so the file always ends with whole lines.
+
+    Raises:
+        StoreError: the disk is full or not writable.
+    """
+    line = json.dumps(data, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    with _disk_errors(path), path.open("a+b") as file:
+        end = _end_of_whole_lines(file)
+        file.truncate(end)
+        try:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            os.ftruncate(file.fileno(), end)
+            raise
+
+
+def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """The JSON objects of a JSON-lines file, each with its line number from 1.
+
+    Warns:
+        TornLineWarning: the last line does not end in a newline and was left out.
+
+    Raises:
+        StoreError: the file is missing, or a whole line is not a JSON object.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}") from error
+    *lines, rest = content.split(b"\n")
+    if rest:
+        warnings.warn(
+            f"{path}: the last line is torn (the run was killed while writing it); left out",
+            TornLineWarning,
+            stacklevel=2,
+        )
+    return [(number, _parse(path, number, line)) for number, line in enumerate(lines, start=1)]
+
+
+def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(line)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise StoreError(
+            f"{path}, line {number} is not JSON ({error}); the file was damaged or is not a "
+            f"paca-bench run"
+        ) from error
+    if not isinstance(data, dict):
+        raise StoreError(f"{path}, line {number} is not a JSON object")
+    return data
+
+
+def _end_of_whole_lines(file: Any) -> int:
+    """Byte offset just after the last newline."""
+    size = file.seek(0, os.SEEK_END)
+    block = 1 << 16
+    for start in range(max(size - block, 0), -1, -block) if size else ():
+        file.seek(start)
+        found = file.read(min(block, size - start)).rfind(b"\n")
+        if found >= 0:
+            return int(start + found + 1)
+    if size > block:
+        file.seek(0)
+        return int(file.read(block).rfind(b"\n") + 1)
+    return 0
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {path}: {error.strerror or error}; what was written before is "
+            f"intact, free space or fix the permissions and continue with --resume"
+        ) from error

@@ -1,0 +1,148 @@
+"""Made-up runs with known laws, for tests of everything behind the store. No torch."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from paca_bench.record import Case, Record, Status
+from paca_bench.store import RunFolder
+
+# label -> (fixed seconds, seconds per token, seconds per token squared), host level
+LAWS = {
+    ("vit", None): (2e-3, 1e-6, 2.0e-10),
+    ("swin", None): (3e-3, 3e-6, 0.0),
+    ("pvt", None): (2e-3, 2e-6, 1.0e-11),
+    ("pvt_linear", None): (2e-3, 1.8e-6, 0.0),
+    ("paca", 25): (2e-3, 1.4e-6, 0.0),
+    ("paca", 49): (2e-3, 1.6e-6, 0.0),
+    ("paca", 100): (2e-3, 2.0e-6, 0.0),
+}
+RESOLUTIONS = (224, 320, 448, 576, 768, 1024)
+
+
+def make_record(
+    mechanism: str = "vit",
+    num_clusters: int | None = None,
+    *,
+    level: str = "host",
+    stage: int | None = None,
+    resolution: int = 224,
+    mode: str = "forward",
+    latency_s: float | None = None,
+    noise: float = 0.02,
+    seed: int = 0,
+    **changes: object,
+) -> Record:
+    """A record that follows ``LAWS``, with seeded noise; ``changes`` replace case axes."""
+    rng = random.Random(f"{mechanism}{num_clusters}{level}{stage}{resolution}{mode}{seed}")
+    case = Case(
+        level=level,
+        mechanism=mechanism,
+        host="nano",
+        height=resolution,
+        width=resolution,
+        mode=mode,
+        stage=stage,
+        num_clusters=num_clusters,
+        **changes,  # type: ignore[arg-type]
+    )
+    tokens = (resolution // 4) ** 2
+    fixed, linear, quadratic = LAWS.get((mechanism, num_clusters), LAWS["vit", None])
+    seconds = latency_s or fixed + linear * tokens + quadratic * tokens**2
+    seconds *= 3.1 if mode == "train" else 1.0
+    processes = []
+    for _ in range(3):
+        centre = seconds * (1 + rng.gauss(0, noise))
+        processes.append([centre * (1 + abs(rng.gauss(0, noise))) for _ in range(12)])
+    middle = sorted(sorted(p)[len(p) // 2] for p in processes)
+    macs = round(seconds * 4e10)
+    return Record(
+        case=case,
+        statuses={g: Status.OK for g in ("complexity", "latency", "memory")},
+        metrics={
+            "macs": macs,
+            "flops": 2 * macs,
+            "params": 3_000_000,
+            "elementwise_ops": tokens * 1000,
+            "latency_s": middle[1],
+            "latency_low_s": middle[0] * 0.98,
+            "latency_high_s": middle[2] * 1.02,
+            "images_per_s": 1 / middle[1],
+            "peak_memory_bytes": 1_000_000 + 900 * tokens + (tokens**2 if quadratic else 0),
+            "predicted_peak_memory_bytes": 1_000_000 + 900 * tokens,
+        },
+        samples={"latency_s": processes},
+        details={"tokens": tokens, "kernel_path": "flash", "latency_method": "t over 3 processes"},
+        predicted={"wall_s": seconds * 40},
+        wall_s=seconds * 50,
+        finished_at="2026-01-01T00:00:00+00:00",
+    )
+
+
+def make_fit_record(mechanism: str, num_clusters: int | None = None, accuracy: float = 0.95,
+                    seeds: int = 3) -> Record:
+    """A record of a training at 32 pixels, accuracy spread by half a point over seeds."""
+    values = [accuracy + 0.005 * (i - (seeds - 1) / 2) for i in range(seeds)]
+    return Record(
+        case=Case(level="host", mechanism=mechanism, host="nano", height=32, width=32,
+                  mode="fit", num_clusters=num_clusters, batch=64),
+        statuses={"accuracy": Status.OK},
+        metrics={"accuracy": accuracy, "accuracy_low": accuracy - 0.012,
+                 "accuracy_high": min(accuracy + 0.012, 1.0)},
+        samples={"accuracy": [[value] for value in values]},
+        details={"tokens": 64, "dataset": "mnist5k", "train_steps": 100,
+                 "accuracy_method": "t over 3 seeds"},
+        predicted={"wall_s": 20.0},
+        wall_s=21.0,
+        finished_at="2026-01-01T00:00:00+00:00",
+    )
+
+
+def censored(record: Record, group: str = "latency", status: Status = Status.OVER_BUDGET,
+             reason: str = "predicted 41 min, budget 10 min; raise --budget") -> Record:
+    """``record`` with one metric group not measured."""
+    prefix = {"latency": ("latency", "images_per_s"), "memory": ("peak_memory",)}[group]
+    data = record.to_json()
+    data["statuses"][group] = status.value
+    data["reasons"][group] = reason
+    data["metrics"] = {k: v for k, v in data["metrics"].items() if not k.startswith(prefix)}
+    if group == "latency":
+        data["samples"].pop("latency_s", None)
+    return Record.from_json(data)
+
+
+def make_run(path: Path, records: list[Record] | None = None) -> RunFolder:
+    """A run folder with ``records``, or a whole made-up sweep."""
+    run = RunFolder.create(
+        path,
+        {
+            "paca_bench": "0.1.0",
+            "spec": {"resolutions": list(RESOLUTIONS), "seed": 0, "budget_s": 600},
+            "environment": {
+                "cpu": "Made-up CPU", "cores": 2, "threads": 2, "memory_bytes": 16 * 2**30,
+                "torch": "2.13.0", "python": "3.11.7", "paca_bench": "0.1.0",
+            },
+        },
+    )
+    for record in whole_sweep() if records is None else records:
+        run.append(record)
+    return run
+
+
+def whole_sweep() -> list[Record]:
+    """Host and layer (stage 1) cases of every law; ViT at 1024 in train is over budget."""
+    records = []
+    for mechanism, clusters in LAWS:
+        for mode in ("forward", "train"):
+            for resolution in RESOLUTIONS:
+                record = make_record(mechanism, clusters, resolution=resolution, mode=mode)
+                if (mechanism, mode, resolution) == ("vit", "train", 1024):
+                    record = censored(record)
+                records.append(record)
+        for resolution in RESOLUTIONS:
+            records.append(
+                make_record(mechanism, clusters, level="layer", stage=1, resolution=resolution)
+            )
+        records.append(make_fit_record(mechanism, clusters, accuracy=0.93))
+    return records
