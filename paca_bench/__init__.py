@@ -1,0 +1,1 @@
+"""Fair, uncertainty-aware benchmarks of vision attention."""

@@ -1,0 +1,1 @@
+"""Pure functions from a DataFrame to estimates with intervals; no torch."""

@@ -1,0 +1,1 @@
+"""What a mechanism must cost: closed forms, counters and predicted memory."""

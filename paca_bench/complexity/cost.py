@@ -77,14 +77,18 @@ class CostSum:
     @cached_property
     def terms(self) -> dict[str, int]:
         """``label.term`` -> multiply-accumulates."""
-        return _add_up((f"{label}.{name}", macs) for label, c in self.parts
-                       for name, macs in c.terms.items())
+        return _add_up(
+            (f"{label}.{name}", macs) for label, c in self.parts for name, macs in c.terms.items()
+        )
 
     @cached_property
     def param_terms(self) -> dict[str, int]:
         """``label.term`` -> trainable parameters."""
-        return _add_up((f"{label}.{name}", count) for label, c in self.parts
-                       for name, count in c.param_terms.items())
+        return _add_up(
+            (f"{label}.{name}", count)
+            for label, c in self.parts
+            for name, count in c.param_terms.items()
+        )
 
     @property
     def macs(self) -> int:

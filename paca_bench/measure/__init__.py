@@ -1,0 +1,1 @@
+"""What happens inside a worker: latency, memory and accuracy of one case."""

@@ -1,0 +1,1 @@
+"""Pure functions from results to HTML and terminal text; no torch."""

@@ -1,0 +1,204 @@
+"""Patch-to-cluster attention: queries from patches, keys and values from M learned clusters.
+
+Grainger, Paniagua, Song, Cuntoor, Lee, Wu, "PaCa-ViT: Learning Patch-to-Cluster Attention
+in Vision Transformers", CVPR 2023, section 3. The assignment is a softmax over the N tokens
+for each cluster; the blocks of a stage share the one that their first block makes.
+Parameter names are those of the official checkpoints.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from paca_bench.attention.base import (
+    Attention,
+    check_tokens,
+    merge_heads,
+    split_heads,
+    tokens_to_map,
+)
+from paca_bench.attention.registry import Grid, Options, Place, register_attention
+from paca_bench.complexity.cost import Cost
+from paca_bench.complexity.expr import Expr, symbols
+from paca_bench.errors import SpecError
+
+N, C, M, k = symbols("N C M k")
+
+ClusteringKind = Literal["conv", "mlp", "linear"]
+
+# kind -> (multiply-accumulates, parameters) of making an assignment.
+CLUSTERING_COSTS: dict[str, tuple[Expr, Expr]] = {
+    "conv": (
+        k**2 * N * C + N * C**2 + N * M * C,
+        k**2 * C + C + C**2 + C + M * C,
+    ),
+    "mlp": (4 * N * C**2 + 4 * N * M * C, 4 * C**2 + 4 * C + 4 * M * C + M),
+    "linear": (N * M * C, M * C),
+}
+
+
+def paca_cost(
+    *,
+    grid: Grid,
+    dim: int,
+    num_clusters: int,
+    clustering: str,
+    kernel_size: int,
+    cluster_norm: bool,
+    shares_assignment: bool,
+) -> Cost:
+    """``k²NC + NC² + NMC`` to make the assignment, ``NMC`` to aggregate, the rest to attend.
+
+    Attention itself is ``2NC² + 2MC² + 2NMC``. A block that uses its stage's assignment does
+    not make one. M = 0 is plain self-attention, ``4NC² + 2N²C``.
+    """
+    _check_options(num_clusters, clustering, kernel_size)
+    tokens = grid[0] * grid[1]
+    values = {"N": tokens, "C": dim}
+    projection_params = 4 * C**2 + 4 * C
+    if num_clusters == 0:
+        terms = {"projections": 4 * N * C**2, "products": 2 * N**2 * C}
+        return Cost(terms, values, {"projections": projection_params})
+    terms = {
+        "projections": 2 * N * C**2 + 2 * M * C**2,
+        "aggregation": N * M * C,
+        "products": 2 * N * M * C,
+    }
+    params = {"projections": projection_params}
+    if cluster_norm:
+        params["cluster_norm"] = 2 * C
+    if not shares_assignment:
+        terms["clustering"], params["clustering"] = CLUSTERING_COSTS[clustering]
+    return Cost(terms, {**values, "M": num_clusters, "k": kernel_size}, params)
+
+
+def paca_stage_options(place: Place, options: Options) -> Options:
+    """As published: no clusters in the fourth stage, one assignment per stage in the others."""
+    if place.block is None:
+        return options
+    if place.stage >= 4:
+        return {**options, "num_clusters": 0}
+    return {"shares_assignment": place.block > 0, **options}
+
+
+@register_attention(
+    "paca",
+    title="PaCa (patch-to-cluster)",
+    source="Grainger et al., CVPR 2023",
+    cost=paca_cost,
+    stage_options=paca_stage_options,
+)
+class PatchToClusterAttention(Attention):
+    """All tokens attend to M cluster tokens: O(N M).
+
+    Args:
+        dim: channels C.
+        num_heads: heads h.
+        grid: (H, W).
+        num_clusters: M; 0 is plain self-attention, without clustering and cluster norm.
+        clustering: how the assignment is made: ``conv`` (depthwise k x k, GELU, 1x1, GELU,
+            1x1 to M), ``mlp`` (to 4C, GELU, to M) or ``linear`` (to M).
+        kernel_size: k of ``conv``, odd.
+        cluster_norm: a LayerNorm (eps 1e-6) on the cluster tokens.
+        shares_assignment: make no assignment; ``forward`` must be given the stage's.
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int,
+        num_heads: int,
+        grid: Grid,
+        num_clusters: int = 100,
+        clustering: ClusteringKind = "conv",
+        kernel_size: int = 7,
+        cluster_norm: bool = True,
+        shares_assignment: bool = False,
+    ) -> None:
+        super().__init__()
+        _check_options(num_clusters, clustering, kernel_size)
+        self.num_heads = num_heads
+        self.num_clusters = num_clusters
+        self.cluster_norm: nn.Module
+        if num_clusters:
+            self.cluster_norm = nn.LayerNorm(dim, eps=1e-6) if cluster_norm else nn.Identity()
+        self.clustering: Clustering | None = None
+        if num_clusters and not shares_assignment:
+            self.clustering = Clustering(dim, num_clusters, clustering, kernel_size)
+        self.q = nn.Linear(dim, dim)
+        self.k = nn.Linear(dim, dim)
+        self.v = nn.Linear(dim, dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def make_shared(self, x: Tensor, grid: Grid) -> Tensor | None:
+        """The assignment ``[B, M, N]``, each cluster's weights over the tokens; None if M = 0.
+
+        Raises:
+            SpecError: this block uses its stage's assignment and cannot make one.
+        """
+        return self._assign(x, grid) if self.num_clusters else None
+
+    def _assign(self, x: Tensor, grid: Grid) -> Tensor:
+        if self.clustering is None:
+            raise SpecError(
+                "this paca block shares its stage's assignment (shares_assignment=True): pass the "
+                "first block's make_shared(x, grid) as `shared`"
+            )
+        return self.clustering(x, grid)
+
+    def forward(self, x: Tensor, grid: Grid, shared: Tensor | None = None) -> Tensor:
+        """See ``Attention.forward``; ``shared`` is the assignment ``[B, M, N]``."""
+        check_tokens(x, grid)
+        source = x
+        if self.num_clusters:
+            assignment = self._assign(x, grid) if shared is None else shared
+            source = self.cluster_norm(assignment @ x)
+        q, k, v = (
+            split_heads(t, self.num_heads) for t in (self.q(x), self.k(source), self.v(source))
+        )
+        return self.proj(merge_heads(scaled_dot_product_attention(q, k, v)))
+
+
+class Clustering(nn.Module):
+    """Tokens to the weights of M clusters: ``[B, N, C]`` -> ``[B, M, N]``, summing to 1 over N."""
+
+    def __init__(self, dim: int, num_clusters: int, kind: str, kernel_size: int) -> None:
+        super().__init__()
+        self.on_map = kind == "conv"
+        self.clustering = nn.Sequential(*_layers(dim, num_clusters, kind, kernel_size))
+
+    def forward(self, x: Tensor, grid: Grid) -> Tensor:
+        """Softmax over the tokens of each cluster's score."""
+        if self.on_map:
+            scores = self.clustering(tokens_to_map(x, grid)).flatten(2)
+        else:
+            scores = self.clustering(x).transpose(1, 2)
+        return scores.softmax(dim=-1)
+
+
+def _layers(dim: int, num_clusters: int, kind: str, kernel_size: int) -> list[nn.Module]:
+    if kind == "conv":
+        return [
+            nn.Conv2d(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim),
+            nn.GELU(),
+            nn.Conv2d(dim, dim, 1),
+            nn.GELU(),
+            nn.Conv2d(dim, num_clusters, 1, bias=False),
+        ]
+    if kind == "mlp":
+        return [nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, num_clusters)]
+    return [nn.Linear(dim, num_clusters, bias=False)]
+
+
+def _check_options(num_clusters: int, clustering: str, kernel_size: int) -> None:
+    if num_clusters < 0:
+        raise SpecError(f"num_clusters must be 0 (plain attention) or more, not {num_clusters}")
+    if clustering not in CLUSTERING_COSTS:
+        raise SpecError(
+            f"unknown clustering {clustering!r}; choose from {', '.join(CLUSTERING_COSTS)}"
+        )
+    if kernel_size < 1 or kernel_size % 2 == 0:
+        raise SpecError(f"kernel_size must be odd and positive, not {kernel_size}")
