@@ -55,9 +55,7 @@ class Status(StrEnum):
         return self not in _RETRIED
 
 
-_RETRIED = frozenset(
-    {Status.OVER_BUDGET, Status.PREDICTED_OUT_OF_MEMORY, Status.INTERRUPTED}
-)
+_RETRIED = frozenset({Status.OVER_BUDGET, Status.PREDICTED_OUT_OF_MEMORY, Status.INTERRUPTED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,27 +80,47 @@ def make_record(
     )
 
 
-def make_fit_record(mechanism: str, num_clusters: int | None = None, accuracy: float = 0.95,
-                    seeds: int = 3) -> Record:
+def make_fit_record(
+    mechanism: str, num_clusters: int | None = None, accuracy: float = 0.95, seeds: int = 3
+) -> Record:
     """A record of a training at 32 pixels, accuracy spread by half a point over seeds."""
     values = [accuracy + 0.005 * (i - (seeds - 1) / 2) for i in range(seeds)]
     return Record(
-        case=Case(level="host", mechanism=mechanism, host="nano", height=32, width=32,
-                  mode="fit", num_clusters=num_clusters, batch=64),
+        case=Case(
+            level="host",
+            mechanism=mechanism,
+            host="nano",
+            height=32,
+            width=32,
+            mode="fit",
+            num_clusters=num_clusters,
+            batch=64,
+        ),
         statuses={"accuracy": Status.OK},
-        metrics={"accuracy": accuracy, "accuracy_low": accuracy - 0.012,
-                 "accuracy_high": min(accuracy + 0.012, 1.0)},
+        metrics={
+            "accuracy": accuracy,
+            "accuracy_low": accuracy - 0.012,
+            "accuracy_high": min(accuracy + 0.012, 1.0),
+        },
         samples={"accuracy": [[value] for value in values]},
-        details={"tokens": 64, "dataset": "mnist5k", "train_steps": 100,
-                 "accuracy_method": "t over 3 seeds"},
+        details={
+            "tokens": 64,
+            "dataset": "mnist5k",
+            "train_steps": 100,
+            "accuracy_method": "t over 3 seeds",
+        },
         predicted={"wall_s": 20.0},
         wall_s=21.0,
         finished_at="2026-01-01T00:00:00+00:00",
     )
 
 
-def censored(record: Record, group: str = "latency", status: Status = Status.OVER_BUDGET,
-             reason: str = "predicted 41 min, budget 10 min; raise --budget") -> Record:
+def censored(
+    record: Record,
+    group: str = "latency",
+    status: Status = Status.OVER_BUDGET,
+    reason: str = "predicted 41 min, budget 10 min; raise --budget",
+) -> Record:
     """``record`` with one metric group not measured."""
     prefix = {"latency": ("latency", "images_per_s"), "memory": ("peak_memory",)}[group]
     data = record.to_json()
@@ -120,8 +140,13 @@ def make_run(path: Path, records: list[Record] | None = None) -> RunFolder:
             "paca_bench": "0.1.0",
             "spec": {"resolutions": list(RESOLUTIONS), "seed": 0, "budget_s": 600},
             "environment": {
-                "cpu": "Made-up CPU", "cores": 2, "threads": 2, "memory_bytes": 16 * 2**30,
-                "torch": "2.13.0", "python": "3.11.7", "paca_bench": "0.1.0",
+                "cpu": "Made-up CPU",
+                "cores": 2,
+                "threads": 2,
+                "memory_bytes": 16 * 2**30,
+                "torch": "2.13.0",
+                "python": "3.11.7",
+                "paca_bench": "0.1.0",
             },
         },
     )

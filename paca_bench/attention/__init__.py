@@ -1,0 +1,1 @@
+"""Attention mechanisms behind one interface; see ``registry`` and ``base``."""

@@ -14,7 +14,13 @@ class Attention(nn.Module):
     A subclass's constructor takes the keywords ``dim``, ``num_heads`` and ``grid`` and its
     own options; ``forward`` must work for any grid that it supports, not only for the one it
     was built for.
+
+    Attributes:
+        uses_shared: True if ``forward`` needs the ``shared`` that the stage's first block
+            made, and cannot make it itself.
     """
+
+    uses_shared: bool = False
 
     def forward(self, x: Tensor, grid: Grid, shared: Tensor | None = None) -> Tensor:
         """Attend.
@@ -51,8 +57,8 @@ def merge_heads(x: Tensor) -> Tensor:
 
 
 def tokens_to_map(x: Tensor, grid: Grid) -> Tensor:
-    """``[B, H*W, C]`` -> ``[B, C, H, W]``, a view with the strides of channels-last."""
-    return x.transpose(1, 2).unflatten(2, grid)
+    """``[B, H*W, C]`` -> ``[B, C, H, W]`` with the strides of channels-last, without a copy."""
+    return x.reshape(x.shape[0], *grid, x.shape[2]).permute(0, 3, 1, 2)
 
 
 def map_to_tokens(x: Tensor) -> Tensor:

@@ -122,11 +122,12 @@ class PatchToClusterAttention(Attention):
         _check_options(num_clusters, clustering, kernel_size)
         self.num_heads = num_heads
         self.num_clusters = num_clusters
+        self.uses_shared = shares_assignment and num_clusters > 0
         self.cluster_norm: nn.Module
         if num_clusters:
             self.cluster_norm = nn.LayerNorm(dim, eps=1e-6) if cluster_norm else nn.Identity()
         self.clustering: Clustering | None = None
-        if num_clusters and not shares_assignment:
+        if num_clusters and not self.uses_shared:
             self.clustering = Clustering(dim, num_clusters, clustering, kernel_size)
         self.q = nn.Linear(dim, dim)
         self.k = nn.Linear(dim, dim)
