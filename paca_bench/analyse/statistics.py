@@ -1,0 +1,245 @@
+"""Raw samples to estimates with intervals.
+
+The independent unit is the process (for time) or the seed (for accuracy), never the sample:
+samples inside one process share its memory layout, clocks and neighbours, so ten thousand of
+them say little about what the next process will do (Kalibera and Jones, "Rigorous
+Benchmarking in Reasonable Time", 2013). Times are positive and compared by ratio, so
+intervals are made on logarithms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from paca_bench.errors import SpecError
+
+Processes = Sequence[Sequence[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with the interval around it.
+
+    Attributes:
+        value: the estimate; always within ``low`` to ``high``.
+        low: lower end of the confidence interval, in the unit of ``value``.
+        high: upper end.
+        method: how the interval was made, in words.
+        units: independent units behind it: processes or seeds.
+        samples: raw samples behind it.
+    """
+
+    value: float
+    low: float
+    high: float
+    method: str
+    units: int
+    samples: int
+
+    @property
+    def relative_half_width(self) -> float:
+        """Half the interval's width over the value; infinite for a value of zero."""
+        return (self.high - self.low) / 2 / self.value if self.value else math.inf
+
+    def overlaps(self, other: Estimate) -> bool:
+        """True if the two intervals have a point in common."""
+        return self.low <= other.high and other.low <= self.high
+
+
+def latency_estimate(processes: Processes, confidence: float = 0.95) -> Estimate:
+    """The latency of one case from the samples of its processes, in their unit.
+
+    The value is the median of the process medians: within a process the median ignores the
+    operating system's interruptions, between processes it ignores one unlucky process.
+    The interval is Student's t on the logarithms of the process medians (k - 1 degrees of
+    freedom), widened where the median of an asymmetric few lies outside it.
+
+    A single process cannot show how processes differ. Its interval is the distribution-free
+    one for the median (order statistics at binomial ranks; Conover, "Practical Nonparametric
+    Statistics", section 3.2), and ``method`` says that it is a lower bound on the
+    uncertainty; where there are too few samples even for that, it is their range.
+
+    Raises:
+        SpecError: no process, a process without samples, a sample that is not a positive
+            finite number, or a confidence outside 0 to 1.
+    """
+    medians = _process_medians(processes, confidence)
+    samples = sum(len(process) for process in processes)
+    if len(medians) == 1:
+        low, high, how = _within_process(np.asarray(processes[0], dtype=float), confidence)
+        return Estimate(float(medians[0]), low, high, how, 1, samples)
+    value = float(np.median(medians))
+    logs = np.log(medians)
+    half = _student(confidence, len(logs) - 1) * float(logs.std(ddof=1)) / math.sqrt(len(logs))
+    low, high = _around(float(logs.mean()), half, value)
+    how = f"{confidence:.0%} t interval on log medians of {len(medians)} processes"
+    return Estimate(value, low, high, how, len(medians), samples)
+
+
+def ratio_estimate(
+    numerator: Processes, denominator: Processes, confidence: float = 0.95
+) -> Estimate:
+    """How many times the latency of one case is that of another, from their samples.
+
+    The value is the ratio of the two medians of process medians; the interval is Welch's t
+    on the logarithms of the process medians (unequal variances, Welch-Satterthwaite degrees
+    of freedom), widened where needed to contain the value. Swapping the two sides inverts
+    value and interval exactly.
+
+    With a single process on either side there is no variance between its processes. Then the
+    sides' own intervals (``latency_estimate``) are combined in log space, root-sum-square,
+    and ``method`` says so.
+
+    Raises:
+        SpecError: as ``latency_estimate``, for either side.
+    """
+    top = _process_medians(numerator, confidence)
+    bottom = _process_medians(denominator, confidence)
+    value = float(np.median(top) / np.median(bottom))
+    units = len(top) + len(bottom)
+    samples = sum(len(process) for process in (*numerator, *denominator))
+    if min(len(top), len(bottom)) == 1:
+        low, high = _combined(
+            latency_estimate(numerator, confidence), latency_estimate(denominator, confidence)
+        )
+        how = (
+            "root-sum-square of the two latency intervals in log space; one side is a single "
+            "process, so a lower bound on the uncertainty"
+        )
+        return Estimate(value, low, high, how, units, samples)
+    difference, half = _welch(np.log(top), np.log(bottom), confidence)
+    low, high = _around(difference, half, value)
+    how = (
+        f"{confidence:.0%} Welch t interval on log medians of {len(top)} and "
+        f"{len(bottom)} processes"
+    )
+    return Estimate(value, low, high, how, units, samples)
+
+
+def seed_estimate(
+    values: Sequence[float], trials: int | None = None, confidence: float = 0.95
+) -> Estimate:
+    """The mean of a proportion (accuracy, 0 to 1) over trainings with different seeds.
+
+    Two things are random: the training and the choice of test images. Student's t over the
+    seeds measures the first only, because all seeds are tested on the same images, and its
+    width is zero when seeds happen to agree, as they do near 100%. So, where the number of
+    test images is known, the interval is the union with the Wilson interval of the mean
+    accuracy over ``trials`` images. One seed has the Wilson interval alone, which knows
+    nothing about other trainings; ``method`` says so. All intervals are clipped to 0..1.
+
+    Args:
+        values: one accuracy per seed.
+        trials: test images that each accuracy was counted over.
+        confidence: of the interval.
+
+    Raises:
+        SpecError: no value, a value outside 0 to 1, fewer than one trial, or one seed
+            without ``trials``.
+    """
+    _check_confidence(confidence)
+    outside = [value for value in values if not 0 <= value <= 1]
+    if not values or outside:
+        given = outside[0] if outside else "none"
+        raise SpecError(f"accuracies of seeds must be numbers from 0 to 1, given: {given}")
+    if trials is not None and trials < 1:
+        raise SpecError(f"trials (test images) must be at least 1, given: {trials}")
+    value = min(max(float(np.mean(values)), 0.0), 1.0)
+    ends = [value]
+    hows = []
+    if len(values) > 1:
+        error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+        half = _student(confidence, len(values) - 1) * error
+        ends += [max(value - half, 0.0), min(value + half, 1.0)]
+        hows.append(f"{confidence:.0%} t interval over {len(values)} seeds")
+    if trials is not None:
+        counted = stats.binomtest(round(value * trials), trials)
+        wilson = counted.proportion_ci(confidence_level=confidence, method="wilson")
+        ends += [float(wilson.low), float(wilson.high)]
+        hows.append(f"{confidence:.0%} Wilson interval over {trials} test images")
+    if not hows:
+        raise SpecError(
+            "one seed alone has no interval: give the number of test images (trials) or "
+            "train more seeds"
+        )
+    how = ", widened to the ".join(hows)
+    if len(values) == 1:
+        how += " of one seed, a lower bound on the uncertainty"
+    return Estimate(value, min(ends), max(ends), how, len(values), len(values))
+
+
+def _process_medians(processes: Processes, confidence: float) -> NDArray[np.float64]:
+    """The median of each process, after checking that all samples are usable."""
+    _check_confidence(confidence)
+    if not len(processes):
+        raise SpecError("no process has latency samples; measure at least one process")
+    medians = np.empty(len(processes))
+    for index, process in enumerate(processes):
+        samples = np.asarray(process, dtype=float)
+        if not samples.size:
+            raise SpecError(f"process {index + 1} has no latency samples; leave it out")
+        wrong = samples[~(np.isfinite(samples) & (samples > 0))]
+        if wrong.size:
+            raise SpecError(
+                f"process {index + 1} has the latency sample {wrong[0]}; samples must be "
+                "positive and finite, so the clock or the run is broken: measure again"
+            )
+        medians[index] = np.median(samples)
+    return medians
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise SpecError(f"confidence must lie between 0 and 1 (such as 0.95), given: {confidence}")
+
+
+def _student(confidence: float, freedom: float) -> float:
+    return float(stats.t.ppf((1 + confidence) / 2, freedom))
+
+
+def _around(log_centre: float, half: float, value: float) -> tuple[float, float]:
+    low, high = math.exp(log_centre - half), math.exp(log_centre + half)
+    return min(low, value), max(high, value)
+
+
+def _within_process(samples: NDArray[np.float64], confidence: float) -> tuple[float, float, str]:
+    """Interval for the median of one process: low, high, and how it was made."""
+    ordered = np.sort(samples)
+    # P(median below the r-th smallest) = P(Binomial(n, 1/2) < r): the largest rank r from 1
+    # for which this stays within (1 - confidence) / 2 on either side.
+    tails = stats.binom.cdf(np.arange(len(ordered) // 2 + 1), len(ordered), 0.5)
+    rank = int(np.count_nonzero(tails <= (1 - confidence) / 2))
+    bound = "within one process, a lower bound on the uncertainty"
+    if rank == 0:
+        count = f"{len(ordered)} sample" + ("s" if len(ordered) > 1 else "")
+        how = f"range of {count} (too few for a {confidence:.0%} interval) {bound}"
+        return float(ordered[0]), float(ordered[-1]), how
+    how = f"{confidence:.0%} order-statistic interval of the median of {len(ordered)} samples "
+    return float(ordered[rank - 1]), float(ordered[-rank]), how + bound
+
+
+def _welch(
+    top: NDArray[np.float64], bottom: NDArray[np.float64], confidence: float
+) -> tuple[float, float]:
+    """Difference of the means, and half the width of its interval."""
+    difference = float(top.mean() - bottom.mean())
+    a, b = float(top.var(ddof=1)) / len(top), float(bottom.var(ddof=1)) / len(bottom)
+    if a + b == 0:
+        return difference, 0.0
+    # As shares of the total, so that tiny variances do not underflow when squared.
+    share_a, share_b = a / (a + b), b / (a + b)
+    freedom = 1 / (share_a**2 / (len(top) - 1) + share_b**2 / (len(bottom) - 1))
+    return difference, _student(confidence, freedom) * math.sqrt(a + b)
+
+
+def _combined(top: Estimate, bottom: Estimate) -> tuple[float, float]:
+    value = top.value / bottom.value
+    down = math.hypot(math.log(top.value / top.low), math.log(bottom.high / bottom.value))
+    up = math.hypot(math.log(top.high / top.value), math.log(bottom.value / bottom.low))
+    return value * math.exp(-down), value * math.exp(up)
