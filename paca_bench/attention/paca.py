@@ -20,7 +20,7 @@ from paca_bench.attention.base import (
     split_heads,
     tokens_to_map,
 )
-from paca_bench.attention.registry import Grid, Options, Place, register_attention
+from paca_bench.attention.registry import Grid, Options, Place, check_integer, register_attention
 from paca_bench.complexity.cost import Cost
 from paca_bench.complexity.expr import Expr, symbols
 from paca_bench.errors import SpecError
@@ -138,8 +138,10 @@ class PatchToClusterAttention(Attention):
         """The assignment ``[B, M, N]``, each cluster's weights over the tokens; None if M = 0.
 
         Raises:
-            SpecError: this block uses its stage's assignment and cannot make one.
+            SpecError: this block uses its stage's assignment and cannot make one, or the tokens
+                do not lie on the grid.
         """
+        check_tokens(x, grid)
         return self._assign(x, grid) if self.num_clusters else None
 
     def _assign(self, x: Tensor, grid: Grid) -> Tensor:
@@ -156,6 +158,11 @@ class PatchToClusterAttention(Attention):
         source = x
         if self.num_clusters:
             assignment = self._assign(x, grid) if shared is None else shared
+            if assignment.shape[-1] != x.shape[1]:
+                raise SpecError(
+                    f"`shared` of shape {tuple(assignment.shape)} does not weigh {x.shape[1]} "
+                    f"tokens; expected [B, M, {x.shape[1]}], made on the grid {grid[0]}x{grid[1]}"
+                )
             source = self.cluster_norm(assignment @ x)
         q, k, v = (
             split_heads(t, self.num_heads) for t in (self.q(x), self.k(source), self.v(source))
@@ -195,11 +202,11 @@ def _layers(dim: int, num_clusters: int, kind: str, kernel_size: int) -> list[nn
 
 
 def _check_options(num_clusters: int, clustering: str, kernel_size: int) -> None:
-    if num_clusters < 0:
-        raise SpecError(f"num_clusters must be 0 (plain attention) or more, not {num_clusters}")
+    check_integer("num_clusters", num_clusters, least=0)
     if clustering not in CLUSTERING_COSTS:
         raise SpecError(
             f"unknown clustering {clustering!r}; choose from {', '.join(CLUSTERING_COSTS)}"
         )
-    if kernel_size < 1 or kernel_size % 2 == 0:
-        raise SpecError(f"kernel_size must be odd and positive, not {kernel_size}")
+    check_integer("kernel_size", kernel_size)
+    if kernel_size % 2 == 0:
+        raise SpecError(f"kernel_size must be odd, not {kernel_size}")

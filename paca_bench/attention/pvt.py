@@ -19,10 +19,10 @@ from paca_bench.attention.base import (
     split_heads,
     tokens_to_map,
 )
-from paca_bench.attention.registry import Grid, Options, Place, register_attention
+from paca_bench.attention.registry import Grid, Options, Place, check_integer, register_attention
 from paca_bench.complexity.cost import Cost
 from paca_bench.complexity.expr import symbols
-from paca_bench.errors import SpecError, UnsupportedError
+from paca_bench.errors import UnsupportedError
 
 N, C, R, Nr, P = symbols("N C R N_R P")
 
@@ -59,7 +59,7 @@ def pvt_cost(*, grid: Grid, dim: int, sr_ratio: int) -> Cost:
 
 def pvt_linear_cost(*, grid: Grid, dim: int, pool_size: int) -> Cost:
     """``2NC² + PC² + 2PC² + 2NPC`` with ``P`` = 49 pooled tokens, whatever the grid."""
-    _check_positive("pool_size", pool_size)
+    check_integer("pool_size", pool_size)
     return Cost(
         {
             "projections": 2 * N * C**2 + 2 * P * C**2,
@@ -150,7 +150,7 @@ class LinearSpatialReductionAttention(_ReducedAttention):
 
     def __init__(self, *, dim: int, num_heads: int, grid: Grid, pool_size: int = 7) -> None:
         super().__init__(dim, num_heads)
-        _check_positive("pool_size", pool_size)
+        check_integer("pool_size", pool_size)
         self.pool = nn.AdaptiveAvgPool2d(pool_size)
         self.sr = nn.Conv2d(dim, dim, kernel_size=1)
         self.norm = nn.LayerNorm(dim)
@@ -166,10 +166,10 @@ def reduced_grid(grid: Grid, sr_ratio: int) -> Grid:
     """(floor(H/R), floor(W/R)).
 
     Raises:
-        SpecError: R is not positive.
+        SpecError: R is not a positive integer.
         UnsupportedError: a side is shorter than R, so that no token would be left.
     """
-    _check_positive("sr_ratio", sr_ratio)
+    check_integer("sr_ratio", sr_ratio)
     height, width = grid[0] // sr_ratio, grid[1] // sr_ratio
     if not height or not width:
         raise UnsupportedError(
@@ -177,8 +177,3 @@ def reduced_grid(grid: Grid, sr_ratio: int) -> Grid:
             f"not {grid[0]}x{grid[1]}; take a higher resolution or a smaller ratio"
         )
     return height, width
-
-
-def _check_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise SpecError(f"{name} must be at least 1, not {value}")

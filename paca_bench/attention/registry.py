@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import pkgutil
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -239,13 +239,19 @@ def attention_cost(mechanism: str, *, grid: Grid, dim: int, num_heads: int, **pa
 
 def check_shape(dim: int, num_heads: int, grid: Grid) -> None:
     """Raise ``SpecError`` unless these are positive integers and the heads divide ``dim``."""
-    if len(grid) != 2:
-        raise SpecError(f"grid {grid!r} must be (H, W)")
+    if not isinstance(grid, Sequence) or len(grid) != 2:
+        raise SpecError(f"grid must be (H, W), not {grid!r}")
     for name, value in (("dim", dim), ("num_heads", num_heads), ("H", grid[0]), ("W", grid[1])):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise SpecError(f"{name} must be a positive integer, not {value!r}")
+        check_integer(name, value)
     if dim % num_heads:
         raise SpecError(f"num_heads {num_heads} does not divide dim {dim}")
+
+
+def check_integer(name: str, value: object, *, least: int = 1) -> None:
+    """Raise ``SpecError`` unless ``value`` is an integer of at least ``least``."""
+    # bool is an int to Python, but never a size.
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise SpecError(f"{name} must be an integer of at least {least}, not {value!r}")
 
 
 def _load_built_in() -> None:
@@ -261,7 +267,6 @@ def _load_installed() -> None:
     global _installed_loaded
     if _installed_loaded:
         return
-    _installed_loaded = True
     for point in entry_points(group=ENTRY_POINT_GROUP):
         try:
             point.load()
@@ -270,3 +275,5 @@ def _load_installed() -> None:
                 f"the installed plugin {point.name!r} ({point.value}) cannot be loaded: "
                 f"{type(error).__name__}: {error}; uninstall or mend it"
             ) from error
+    # Only now: after a failure the next call must fail again, not miss the rest in silence.
+    _installed_loaded = True

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from paca_bench.attention.base import Attention, check_tokens
-from paca_bench.attention.registry import Grid, Options, Place, register_attention
+from paca_bench.attention.registry import Grid, Options, Place, check_integer, register_attention
 from paca_bench.complexity.cost import Cost
 from paca_bench.complexity.expr import symbols
-from paca_bench.errors import SpecError
 
 Nw, C, w, h = symbols("N_w C w h")
 
@@ -27,7 +26,7 @@ def padded_grid(grid: Grid, window_size: int) -> Grid:
 
 def swin_cost(*, grid: Grid, dim: int, num_heads: int, window_size: int) -> Cost:
     """``4N_wC² + 2N_w w²C``, ``N_w`` the number of tokens after padding to whole windows."""
-    _check_window(window_size)
+    check_integer("window_size", window_size)
     height, width = padded_grid(grid, window_size)
     return Cost(
         {"projections": 4 * Nw * C**2, "products": 2 * Nw * w**2 * C},
@@ -43,8 +42,8 @@ def swin_cost(*, grid: Grid, dim: int, num_heads: int, window_size: int) -> Cost
 
 
 def swin_stage_options(place: Place, options: Options) -> Options:
-    """Every second block of a stage shifts its windows."""
-    return {**options, "shifted": bool(place.block and place.block % 2)}
+    """Every second block of a stage shifts its windows, unless the user chose."""
+    return {"shifted": bool(place.block and place.block % 2), **options}
 
 
 @register_attention(
@@ -73,7 +72,7 @@ class WindowAttention(Attention):
         self, *, dim: int, num_heads: int, grid: Grid, window_size: int = 7, shifted: bool = False
     ) -> None:
         super().__init__()
-        _check_window(window_size)
+        check_integer("window_size", window_size)
         self.num_heads = num_heads
         self.window_size = window_size
         self.shifted = shifted
@@ -174,8 +173,3 @@ def _bands(side: int, window_size: int, shift: int) -> Tensor:
     band[side - window_size : side - shift] = 1
     band[side - shift :] = 2
     return band
-
-
-def _check_window(window_size: int) -> None:
-    if window_size < 1:
-        raise SpecError(f"window_size must be at least 1, not {window_size}")
