@@ -1,1 +1,1 @@
-"""Pure functions from results to HTML and terminal text; no torch."""
+"""Runs as something to read: one self-contained HTML file, and a terminal summary."""

@@ -1,0 +1,223 @@
+"""What the sections with figures show: figures, exponents and notes, ready for a template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from paca_bench.analyse.pareto import front_table
+from paca_bench.analyse.scaling import scaling_table
+from paca_bench.report.figures import Dashes, Styles, clusters_figure, front_figure, scaling_figure
+from paca_bench.report.places import (
+    Place,
+    Row,
+    group_reason,
+    is_censored,
+    is_number,
+    place_key,
+    places,
+    resolution_text,
+)
+from paca_bench.report.quantities import ACCURACY, LATENCIES, SCALING, Quantity, rows_of
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One figure with its title, and a note for every point it could not show."""
+
+    id: str
+    title: str
+    figure: go.Figure | None
+    notes: list[str] = field(default_factory=list)
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Exponent:
+    """One fitted exponent; ``points`` were used, ``censored`` were not measured."""
+
+    value: float
+    low: float
+    high: float
+    points: int
+    censored: int
+
+
+@dataclass(frozen=True)
+class ScalingPanel:
+    """One place: a chart per quantity, and exponents per curve and quantity."""
+
+    id: str
+    title: str
+    charts: list[Chart]
+    quantities: list[Quantity]
+    exponents: list[tuple[str, str, list[Exponent | None]]]
+    method: str
+
+
+def scaling_panels(frame: pd.DataFrame, styles: Styles, dashes: Dashes) -> list[ScalingPanel]:
+    """Every place of the frame, hosts first."""
+    fits = {metric: scaling_table(frame, metric).to_dict("records")
+            for metric in dict.fromkeys(quantity.metric for quantity in SCALING)}
+    return [
+        _scaling_panel(f"scaling-{number}", place, fits, styles, dashes)
+        for number, place in enumerate(places(frame))
+    ]
+
+
+def _scaling_panel(
+    id_: str, place: Place, fits: dict[str, list[Row]], styles: Styles, dashes: Dashes
+) -> ScalingPanel:
+    rows: list[Row] = place.rows.to_dict("records")
+    charts, quantities = [], []
+    for quantity in SCALING:
+        chart = Chart(
+            f"{id_}-{quantity.id}", quantity.title,
+            scaling_figure(rows, quantity, styles, dashes), _missing(rows, quantity),
+        )
+        if chart.figure or chart.notes:
+            charts.append(chart)
+        if chart.figure:
+            quantities.append(quantity)
+    here = {
+        metric: [fit for fit in table if place_key(fit) == place.key]
+        for metric, table in fits.items()
+    }
+    curves = [
+        (label, run, [_exponent(here[quantity.metric], label, run, quantity.mode)
+                      for quantity in quantities])
+        for label in styles for run in dashes
+    ]
+    methods = dict.fromkeys(str(fit["method"]) for table in here.values() for fit in table)
+    return ScalingPanel(
+        id_, place.title, charts, quantities,
+        [curve for curve in curves if any(curve[2])], "; ".join(methods),
+    )
+
+
+def _exponent(fits: list[Row], label: str, run: str, mode: str) -> Exponent | None:
+    """The fit of one curve; where the mode does not matter, of whichever mode has one."""
+    for fit in fits:
+        if (fit["label"], fit["run"]) == (label, run) and mode in ("", fit["mode"]):
+            if not is_number(fit["exponent"]):
+                continue
+            return Exponent(fit["exponent"], fit["exponent_low"], fit["exponent_high"],
+                            int(fit["points"]), int(fit["censored"]))
+    return None
+
+
+def _missing(rows: list[Row], quantity: Quantity) -> list[str]:
+    """``vit at 1024 px: over budget: predicted 41 min ...``, one per point."""
+    return [
+        f"{row['label']} at {resolution_text(row)} px: {group_reason(row, quantity.group)}"
+        for row in sorted(rows_of(rows, quantity), key=lambda r: (r["label"], r["resolution"]))
+        if is_censored(row, quantity.group)
+    ]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Charts of which one is shown at a time; ``default`` is the index of the first shown."""
+
+    charts: list[Chart]
+    default: int = 0
+
+
+def cluster_latency(frame: pd.DataFrame, styles: Styles, dashes: Dashes) -> Choices:
+    """Latency against M: a chart per place, mode and resolution."""
+    charts, weights = [], []
+    for place in places(frame):
+        for mode, quantity in LATENCIES.items():
+            for side, rows in _by_resolution(place.rows[place.rows["mode"] == mode]):
+                figure = clusters_figure(rows, quantity, styles, dashes)
+                if figure is None:
+                    continue
+                title = f"{place.title}, {mode}, {resolution_text(rows[0])} px"
+                charts.append(Chart(f"clusters-{len(charts)}", title, figure,
+                                    _missing(rows, quantity)))
+                weights.append(_weight(place, mode, rows, quantity, side))
+    return _choices(charts, weights)
+
+
+def cluster_accuracy(frame: pd.DataFrame, styles: Styles, dashes: Dashes) -> Choices:
+    """Accuracy against M: a chart per host and training resolution."""
+    charts = []
+    trained = frame[frame["mode"] == "fit"]
+    for host, of_host in trained.groupby("host"):
+        for _, rows in _by_resolution(of_host):
+            figure = clusters_figure(rows, ACCURACY, styles, dashes)
+            if figure is not None:
+                title = f"Host {host}, trained at {resolution_text(rows[0])} px"
+                charts.append(Chart(f"accuracy-{len(charts)}", title, figure,
+                                    _missing(rows, ACCURACY)))
+    return Choices(charts)
+
+
+def fronts(frame: pd.DataFrame, styles: Styles, dashes: Dashes) -> Choices:
+    """Accuracy against latency: a chart per host place, mode and resolution."""
+    charts, weights = [], []
+    for place in places(frame):
+        if place.level != "host":
+            continue
+        trained = frame[(frame["mode"] == "fit") & (frame["host"] == place.key[1])]
+        for mode, quantity in LATENCIES.items():
+            timed = place.rows[place.rows["mode"] == mode]
+            for side, rows in _by_resolution(timed):
+                points = _front_points(pd.DataFrame(rows), trained, dashes)
+                if not points:
+                    continue
+                runs = [run for run, _ in points]
+                front = [row for _, row in points]
+                figure = front_figure(front, runs, mode, styles, dashes)
+                title = f"{place.title}, {mode}, {resolution_text(rows[0])} px"
+                charts.append(Chart(
+                    f"front-{len(charts)}", title, figure, _missing(rows, quantity),
+                    _front_caption(front, rows[0]),
+                ))
+                weights.append(_weight(place, mode, rows, quantity, side))
+    return _choices(charts, weights)
+
+
+def _front_points(
+    timed: pd.DataFrame, trained: pd.DataFrame, dashes: Dashes
+) -> list[tuple[str, Row]]:
+    """Rows of the front table, each with its run: fronts are made per run."""
+    points = []
+    for run in dashes:
+        both = pd.concat([timed[timed["run"] == run], trained[trained["run"] == run]])
+        if {"fit"} < set(both["mode"]):
+            table = front_table(both.reset_index(drop=True), cost="latency_s")
+            points += [(run, row) for row in table.to_dict("records")]
+    return points
+
+
+def _front_caption(front: list[Row], timed: Row) -> str:
+    sides = sorted({float(row["accuracy_resolution"]) for row in front})
+    trained = ", ".join(f"{side:g}" for side in sides)
+    return (
+        f"Accuracy from training and testing at {trained} px; latency at "
+        f"{resolution_text(timed)} px. The step line joins the mechanisms that none beats in "
+        "both; open markers are dominated."
+    )
+
+
+def _by_resolution(frame: pd.DataFrame) -> list[tuple[float, list[Row]]]:
+    return [(float(side), rows.to_dict("records")) for side, rows in frame.groupby("resolution")]
+
+
+def _weight(
+    place: Place, mode: str, rows: list[Row], quantity: Quantity, side: float
+) -> tuple[Any, ...]:
+    """Larger is the better first view: a host, forward, most values, largest resolution."""
+    measured = sum(quantity.is_measured(row) for row in rows)
+    return place.level == "host", mode == "forward", measured, side
+
+
+def _choices(charts: list[Chart], weights: list[tuple[Any, ...]]) -> Choices:
+    best = max(range(len(charts)), key=weights.__getitem__) if charts else 0
+    return Choices(charts, best)

@@ -1,0 +1,106 @@
+"""Where numbers may be compared: a level, host, stage, batch, dtype and device."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from paca_bench.record import GROUPS, Status
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PLACE_AXES = ("level", "host", "stage", "batch", "dtype", "device")
+_LEVEL_ORDER = {"host": 0, "layer": 1}
+_GROUP_REASON = r"(?:^|; ){group}: (.*?)(?=; (?:" + "|".join(GROUPS) + r"): |$)"
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """One place of a run, with its rows; ``title`` names only the axes that vary."""
+
+    key: tuple[Any, ...]
+    title: str
+    rows: pd.DataFrame
+
+    @property
+    def level(self) -> str:
+        """``host`` or ``layer``."""
+        return str(self.key[0])
+
+
+def is_number(value: Any) -> bool:
+    """True for a finite int or float."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def plain(value: Any) -> Any:
+    """None for NaN, an int for a float that is whole, anything else as it is."""
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        return int(value) if value.is_integer() else value
+    return value
+
+
+def place_key(row: Row) -> tuple[Any, ...]:
+    """The place of a row, comparable between frames of different column types."""
+    return tuple(plain(row[axis]) for axis in PLACE_AXES)
+
+
+def timed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one pass (``forward``, ``train``), without the trainings (``fit``)."""
+    return frame[frame["mode"] != "fit"]
+
+
+def places(frame: pd.DataFrame) -> list[Place]:
+    """All places with timed rows: hosts first, then layers stage by stage."""
+    rows = timed(frame)
+    keys = [place_key(row) for row in rows.to_dict("records")]
+    distinct = sorted(set(keys), key=_place_order)
+    varying = [i for i in (3, 4, 5) if len({key[i] for key in distinct}) > 1]
+    return [
+        Place(key, _title(key, varying), rows[[k == key for k in keys]]) for key in distinct
+    ]
+
+
+def _place_order(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    level, host, stage, batch, dtype, device = key
+    return (_LEVEL_ORDER.get(level, 2), host, stage or 0, dtype, device, batch)
+
+
+def _title(key: tuple[Any, ...], varying: list[int]) -> str:
+    level, host, stage, *_ = key
+    parts = [f"{level} {host}" if stage is None else f"{level}, stage {stage} of {host}"]
+    parts += [f"batch {key[i]}" if PLACE_AXES[i] == "batch" else str(key[i]) for i in varying]
+    return ", ".join(part[:1].upper() + part[1:] if n == 0 else part
+                     for n, part in enumerate(parts))
+
+
+def resolution_text(row: Row) -> str:
+    """``224`` for a square image, ``256x192`` otherwise."""
+    height, width = row["height"], row["width"]
+    return f"{height:.0f}" if height == width else f"{height:.0f}x{width:.0f}"
+
+
+def is_measured(row: Row, metric: str, group: str) -> bool:
+    """True if the metric has a value that may be shown: a wrong result's speed may not."""
+    return row.get(f"{group}_status") == Status.OK and is_number(row.get(metric))
+
+
+def is_censored(row: Row, group: str) -> bool:
+    """True if the metric group was asked for and did not end well."""
+    status = row.get(f"{group}_status")
+    return isinstance(status, str) and status != Status.OK
+
+
+def group_reason(row: Row, group: str) -> str:
+    """Why a group was not measured: its own part of the row's reasons, else its status."""
+    found = re.search(_GROUP_REASON.format(group=group), str(row["reason"] or ""), re.DOTALL)
+    status = str(row.get(f"{group}_status")).replace("_", " ")
+    return f"{status}: {found[1]}" if found else status

@@ -1,0 +1,104 @@
+"""The quantities a figure can show: where they live in the frame, and their units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from paca_bench.report.places import Row, is_measured, is_number
+from paca_bench.units import format_bytes, format_count, format_percent, format_seconds
+
+_SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
+_BYTES = ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"))
+_COUNTS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+_PERCENT = ((0.01, "%"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """One metric of one mode.
+
+    Attributes:
+        metric: the column; ``low`` and ``high`` name its interval's, or are empty for a
+            deterministic metric.
+        group: the metric group whose status decides whether a value may be shown.
+        mode: ``forward``, ``train``, ``fit``, or empty where the mode does not matter.
+        units: ``(size, name)`` of the display units, largest first.
+        text: the exact display text of one value, with unit.
+    """
+
+    metric: str
+    title: str
+    group: str
+    mode: str
+    units: tuple[tuple[float, str], ...]
+    text: Callable[[float], str]
+    low: str = ""
+    high: str = ""
+
+    @property
+    def id(self) -> str:
+        """Distinct per quantity, safe in an HTML id."""
+        return f"{self.metric}-{self.mode}" if self.mode else self.metric
+
+    def is_measured(self, row: Row) -> bool:
+        """True if the row has a value to show."""
+        return is_measured(row, self.metric, self.group)
+
+    def interval(self, row: Row) -> tuple[float, float] | None:
+        """The row's interval in base units, if it has one."""
+        low, high = row.get(self.low), row.get(self.high)
+        return (float(low), float(high)) if is_number(low) and is_number(high) else None
+
+    def describe(self, row: Row) -> str:
+        """``1.23 ms [1.20 ms, 1.26 ms]``."""
+        return with_interval(self.text, float(row[self.metric]), self.interval(row))
+
+    def unit(self, values: Iterable[float]) -> tuple[float, str]:
+        """The ``(size, name)`` in which the middle of ``values`` (base units) is at least 1."""
+        ordered = sorted(values)
+        middle = ordered[len(ordered) // 2] if ordered else math.nan
+        return next((unit for unit in self.units if middle >= unit[0]), self.units[-1])
+
+
+def _latency(mode: str, title: str) -> Quantity:
+    return Quantity("latency_s", title, "latency", mode, _SECONDS, format_seconds,
+                    "latency_low_s", "latency_high_s")
+
+
+def _memory(mode: str, title: str) -> Quantity:
+    return Quantity("peak_memory_bytes", title, "memory", mode, _BYTES, format_bytes)
+
+
+MACS = Quantity("macs", "MACs, one image forward", "complexity", "", _COUNTS, format_count)
+LATENCY_FORWARD = _latency("forward", "Latency, forward")
+LATENCY_TRAIN = _latency("train", "Latency, train (forward + backward)")
+MEMORY_FORWARD = _memory("forward", "Peak memory, forward")
+MEMORY_TRAIN = _memory("train", "Peak memory, train")
+ACCURACY = Quantity("accuracy", "Accuracy (test top-1)", "accuracy", "fit", _PERCENT,
+                    format_percent, "accuracy_low", "accuracy_high")
+
+SCALING = (MACS, LATENCY_FORWARD, LATENCY_TRAIN, MEMORY_FORWARD, MEMORY_TRAIN)
+LATENCIES = {"forward": LATENCY_FORWARD, "train": LATENCY_TRAIN}
+
+
+def with_interval(
+    text: Callable[[float], str], value: float, interval: tuple[float, float] | None
+) -> str:
+    """``1.23 ms [1.20 ms, 1.26 ms]``, or the value alone."""
+    if interval is None:
+        return text(value)
+    return f"{text(value)} [{text(interval[0])}, {text(interval[1])}]"
+
+
+def rows_of(rows: list[Row], quantity: Quantity) -> list[Row]:
+    """The rows that bear on a quantity; one per curve point where the mode does not matter."""
+    if quantity.mode:
+        return [row for row in rows if row["mode"] == quantity.mode]
+    points: dict[tuple[object, ...], Row] = {}
+    for row in rows:
+        point = (row["run"], row["label"], row["height"], row["width"])
+        if point not in points or not quantity.is_measured(points[point]):
+            points[point] = row
+    return list(points.values())
