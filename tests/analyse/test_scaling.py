@@ -1,0 +1,199 @@
+import math
+import random
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from paca_bench.analyse.scaling import crossovers, fit_exponent, local_exponents, scaling_table
+from paca_bench.errors import SpecError
+from paca_bench.record import Status
+from paca_bench.results import load_results
+from tests.builders import RESOLUTIONS, censored, make_record, make_run, whole_sweep
+
+TOKENS = [(side // 4) ** 2 for side in RESOLUTIONS]
+
+
+def frame(tmp_path, records):
+    return load_results(make_run(tmp_path / "run", records).path)
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    return frame(tmp_path_factory.mktemp("sweep"), whole_sweep())
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(-1, 3), st.floats(1e-9, 1e9), st.booleans())
+def test_a_power_law_is_recovered(power, factor, tail):
+    fit = fit_exponent(TOKENS, [factor * n**power for n in TOKENS], tail=tail)
+    assert fit.value == pytest.approx(power, abs=1e-6)
+    assert fit.low <= fit.value <= fit.high
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0])
+def test_interval_covers_the_true_exponent_at_about_its_rate(power):
+    rng = random.Random(11)
+    hits = 0
+    for _ in range(300):
+        fit = fit_exponent(TOKENS, [n**power * math.exp(rng.gauss(0, 0.05)) for n in TOKENS])
+        hits += fit.low <= power <= fit.high
+    assert 0.90 <= hits / 300 <= 0.99
+
+
+def test_least_squares_agree_with_scipy():
+    rng = random.Random(3)
+    values = [n * math.exp(rng.gauss(0, 0.1)) for n in TOKENS]
+    line = stats.linregress([math.log(n) for n in TOKENS], [math.log(v) for v in values])
+    fit = fit_exponent(TOKENS, values)
+    assert fit.value == pytest.approx(line.slope)
+    assert fit.high - fit.value == pytest.approx(line.stderr * stats.t.ppf(0.975, 4))
+
+
+def test_a_constant_has_exponent_zero():
+    fit = fit_exponent(TOKENS, [7.0] * len(TOKENS))
+    assert (fit.value, fit.low, fit.high) == (0, 0, 0)
+
+
+def test_fixed_cost_pulls_the_exponent_down_and_the_tail_less():
+    values = [1.0 + 1e-9 * n**2 for n in TOKENS]
+    whole, tail = fit_exponent(TOKENS, values), fit_exponent(TOKENS, values, tail=True)
+    assert whole.value < tail.value < 2
+    assert tail.tokens_min >= math.sqrt(TOKENS[0] * TOKENS[-1])
+    assert tail.tokens_max == TOKENS[-1]
+    assert "upper half" in tail.method
+
+
+def test_tail_keeps_three_points():
+    fit = fit_exponent([1, 10, 100, 1000, 1e7], [1, 10, 100, 1000, 1e7], tail=True)
+    assert (fit.points, fit.tokens_min) == (3, 100)
+
+
+def test_missing_values_are_censored_points():
+    fit = fit_exponent([1, 2, 4, 8], [1, 2, 4, math.nan])
+    assert (fit.points, fit.censored, fit.tokens_max) == (3, 1, 4)
+
+
+def test_fewer_than_three_token_counts_have_no_exponent():
+    assert fit_exponent([], []) is None
+    assert fit_exponent([1, 2, 2, 4], [1, 2, 3, math.nan]) is None
+    assert fit_exponent([1, 2], [1, 2], tail=True) is None
+
+
+@pytest.mark.parametrize(("tokens", "values"), [([1, 2], [1]), ([1], [0]), ([0], [1])])
+def test_unusable_points_are_refused(tokens, values):
+    with pytest.raises(SpecError):
+        fit_exponent(tokens, values)
+
+
+def test_local_exponents_show_where_the_law_changes():
+    slopes = local_exponents([16, 1, 4, 4, math.nan], [64, 1, 2, 8, 5])
+    assert [place for place, _ in slopes] == pytest.approx([2, 8])
+    assert [slope for _, slope in slopes] == pytest.approx([1, 2])
+
+
+def test_scaling_table_has_one_row_per_curve(sweep):
+    table = scaling_table(sweep, "latency_s")
+    assert len(table) == 7 * 3  # host forward, host train, layer; fit has no latency
+    assert not table.duplicated(["level", "label", "mode"]).any()
+    rows = table.set_index(["level", "mode", "label"]).sort_index()
+    forward = rows.loc[("host", "forward")]
+    assert forward.loc["vit", "exponent_low"] > forward.loc["paca (M=49)", "exponent_high"]
+    assert forward["points"].eq(len(RESOLUTIONS)).all()
+    assert (table["exponent_low"] < table["exponent"]).all()
+    assert rows.loc[("host", "train", "vit"), "censored"] == 1
+    assert rows.loc[("host", "train", "vit"), "tokens_max"] == TOKENS[-2]
+    assert forward.loc["vit", "tail_exponent"] > forward.loc["vit", "exponent"]
+
+
+def test_scaling_table_counts_wrong_results_as_censored(tmp_path):
+    records = [make_record("vit", resolution=side) for side in RESOLUTIONS[:3]]
+    data = records[0].to_json()
+    data["statuses"]["latency"] = Status.WRONG.value
+    wrong = type(records[0]).from_json(data)
+    table = scaling_table(frame(tmp_path, [wrong, *records[1:]]), "latency_s")
+    row = table.iloc[0]
+    assert (row["points"], row["censored"]) == (2, 1)
+    assert math.isnan(row["exponent"])
+    assert "fewer than 3" in row["method"]
+
+
+def test_scaling_table_of_nothing_is_empty_with_columns(tmp_path):
+    table = scaling_table(frame(tmp_path, []), "macs")
+    assert table.empty
+    assert "exponent" in table
+    with pytest.raises(SpecError, match="speed"):
+        scaling_table(table, "speed")
+
+
+def test_crossover_of_latency_lies_between_measured_resolutions(sweep):
+    # Laws: 1e-6 N + 2e-10 N² against 1.6e-6 N: equal at N = 3000, just below the first point;
+    # against pvt_linear's 1.8e-6 N: N = 4000, a side of 253 px.
+    found = crossovers(sweep, "latency_s", "pvt_linear", "vit")
+    assert found.low <= 253 <= found.high
+    assert found.low <= found.resolution <= found.high
+    assert found.cheaper == "pvt_linear"
+    assert found.always is None
+    assert found.points == len(RESOLUTIONS)
+
+
+def test_crossover_does_not_depend_on_the_order(sweep):
+    one = crossovers(sweep, "latency_s", "pvt_linear", "vit")
+    other = crossovers(sweep, "latency_s", "vit", "pvt_linear")
+    assert one.resolution == pytest.approx(other.resolution)
+    assert (one.low, one.high, one.cheaper) == (other.low, other.high, other.cheaper)
+
+
+def test_no_crossover_names_the_cheaper_one(sweep):
+    found = crossovers(sweep, "latency_s", "swin", "paca (M=25)")
+    assert math.isnan(found.resolution)
+    assert found.always == found.cheaper == "paca (M=25)"
+
+
+def test_noise_widens_the_crossover_beyond_what_was_measured(tmp_path):
+    records = []
+    for side, a in zip((224, 320, 448), (0.9, 1.1, 1.2), strict=True):
+        records.append(make_record("vit", resolution=side, latency_s=a, noise=0.3))
+        records.append(make_record("swin", resolution=side, latency_s=1.0, noise=0.3))
+    found = crossovers(frame(tmp_path, records), "latency_s", "swin", "vit")
+    assert found.unclear == 3
+    assert (found.low, found.high) == (0, math.inf)
+
+
+def test_exact_metrics_are_interpolated_without_widening(tmp_path):
+    records = []
+    for side, latency in zip((100, 200, 400), (1, 4, 64), strict=True):
+        records.append(make_record("vit", resolution=side, latency_s=latency))
+        records.append(make_record("swin", resolution=side, latency_s=16))
+    found = crossovers(frame(tmp_path, records), "macs", "vit", "swin")
+    assert found.resolution == pytest.approx(math.sqrt(200 * 400))
+    assert (found.low, found.high, found.unclear) == (200, 400, 0)
+    assert found.cheaper == "swin"
+
+
+def test_equal_costs_have_no_cheaper_one(tmp_path):
+    records = [make_record(name, latency_s=1) for name in ("vit", "swin")]
+    found = crossovers(frame(tmp_path, records), "macs", "vit", "swin")
+    assert (found.always, found.cheaper, found.unclear) == (None, None, 1)
+
+
+def test_crossover_is_none_without_common_resolutions(tmp_path):
+    records = [make_record("vit"), make_record("swin", resolution=320)]
+    records.append(censored(make_record("pvt")))
+    df = frame(tmp_path, records)
+    assert crossovers(df, "latency_s", "vit", "swin") is None
+    assert crossovers(df, "latency_s", "vit", "pvt") is None
+    assert crossovers(df, "latency_s", "vit", "unknown") is None
+    assert crossovers(df, "latency_s", "vit", "swin", mode="train") is None
+
+
+def test_crossover_asks_which_of_several_curves(tmp_path):
+    df = frame(tmp_path, [make_record("vit"), make_record("vit", batch=8), make_record("swin")])
+    with pytest.raises(SpecError, match="batch"):
+        crossovers(df, "latency_s", "vit", "swin")
+    runs = pd.concat([df[df["batch"] == 1].assign(run=name) for name in "ab"])
+    with pytest.raises(SpecError, match="run"):
+        crossovers(runs, "latency_s", "vit", "swin")
+    assert crossovers(runs, "latency_s", "vit", "swin", run="a").points == 1
