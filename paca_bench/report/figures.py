@@ -22,7 +22,7 @@ from paca_bench.report.places import (
     plain,
     resolution_text,
 )
-from paca_bench.report.quantities import LATENCIES, Quantity, rows_of, with_interval
+from paca_bench.report.quantities import ACCURACY, LATENCIES, Quantity, rows_of, with_interval
 from paca_bench.report.theme import GRID, MUTED, PAPER, TEXT, Style
 from paca_bench.units import format_percent, format_seconds
 
@@ -47,15 +47,14 @@ def scaling_figure(
     if not points:
         return None
     size, unit = quantity.unit(float(row[quantity.metric]) for row in points)
-    figure = _figure(_axis_title(quantity.title, unit))
-    sides = sorted({float(row["resolution"]) for row in rows})
+    figure = _figure(_axis_title(quantity.axis, unit))
     bottom, top = _log_range(quantity, points, size)
     missing = [row for row in rows if is_censored(row, quantity.group)]
-    edge = top * 1.25 if missing else top
+    edge = top * 1.15 if missing else top
     _log_x(figure, {float(row["resolution"]): resolution_text(row) for row in rows},
            "image side (pixels)")
-    _log_y(figure, bottom, edge * 1.12 if missing else edge)
-    _add_guides(figure, sides, points, quantity, size, top)
+    _log_y(figure, bottom, edge)
+    _add_guides(figure, points, quantity, size)
     for (label, run), curve in _curves(points, styles, dashes).items():
         figure.add_trace(_curve(label, run, curve, quantity, size, styles, dashes))
     for (label, run), curve in _curves(missing, styles, dashes).items():
@@ -68,22 +67,27 @@ def clusters_figure(
 ) -> go.Figure | None:
     """One quantity against the number of clusters M, at one resolution of one place.
 
-    Mechanisms without clusters are horizontal lines with their interval as a band. None
-    where no mechanism with clusters was measured.
+    Mechanisms without clusters are horizontal lines that end in a lane of their own at the
+    right, with their interval there. None where no mechanism with clusters was measured.
     """
     points = [row for row in rows_of(rows, quantity) if quantity.is_measured(row)]
     clustered = [row for row in points if _has_clusters(row)]
     if not clustered:
         return None
     size, unit = quantity.unit(float(row[quantity.metric]) for row in points)
-    figure = _figure(_axis_title(quantity.title, unit))
+    figure = _figure(_axis_title(quantity.axis, unit))
     counts = sorted({float(row["num_clusters"]) for row in clustered})
-    _log_x(figure, {count: f"{count:.0f}" for count in counts}, "clusters M")
-    span = (counts[0] / 1.25, counts[-1] * 1.25)
-    for row in sorted(points, key=lambda row: _position(row, styles, dashes)):
-        if not _has_clusters(row):
-            for trace in _reference(row, quantity, size, span, styles, dashes):
-                figure.add_trace(trace)
+    others = sorted((row for row in points if not _has_clusters(row)),
+                    key=lambda row: _position(row, styles, dashes))
+    lane = _lane(counts, len(others))
+    ticks = {count: f"{count:.0f}" for count in counts}
+    if others:
+        ticks[lane[len(lane) // 2]] = "no clusters"
+    _log_x(figure, ticks, "clusters M", end=lane[-1] if lane else counts[-1])
+    if quantity is not ACCURACY:
+        _log_y(figure, *_log_range(quantity, points, size))
+    for row, end in zip(others, lane, strict=True):
+        figure.add_trace(_reference(row, quantity, size, (counts[0], end), styles, dashes))
     families: dict[tuple[str, str, str], list[Row]] = {}
     for row in sorted(clustered, key=lambda row: float(row["num_clusters"])):
         family = (str(row["mechanism"]), str(row["options"]), str(row["run"]))
@@ -94,36 +98,32 @@ def clusters_figure(
     return figure
 
 
-def front_figure(
-    front: list[Row], run_of: Sequence[str], mode: str, styles: Styles, dashes: Dashes
-) -> go.Figure:
+def front_figure(front: list[Row], mode: str, styles: Styles, dashes: Dashes) -> go.Figure:
     """Accuracy against latency, with intervals both ways and the Pareto front as a step line.
 
     Args:
-        front: rows of ``analyse.pareto.front_table`` at one resolution.
-        run_of: the run of each row.
+        front: rows of ``analyse.pareto.front_table`` that may be compared with each other.
         mode: ``forward`` or ``train``: which latency it is.
         styles: label -> style.
         dashes: run -> dash of its front.
     """
     latency = LATENCIES[mode]
     size, unit = latency.unit(float(row["cost"]) for row in front)
-    figure = _figure(_axis_title("accuracy (test top-1)", "%"), legend_top=True)
+    figure = _figure(_axis_title("accuracy", "%"))
+    figure.update_layout(height=460)
     figure.update_xaxes(title_text=_axis_title(latency.title.lower(), unit), type="log",
                         **_one_two_five([float(row["cost"]) / size for row in front]))
-    for run in dict.fromkeys(run_of):
-        best = sorted(
-            (row for row, name in zip(front, run_of, strict=True)
-             if name == run and row["on_front"]),
-            key=lambda row: float(row["cost"]),
-        )
-        figure.add_trace(go.Scatter(
-            x=[row["cost"] / size for row in best], y=[100 * row["accuracy"] for row in best],
-            mode="lines", line={"color": MUTED, "width": 1.5, "shape": "hv", "dash": dashes[run]},
-            name="Pareto front", hoverinfo="skip", meta={"front": True},
-        ))
-    for row, run in zip(front, run_of, strict=True):
-        figure.add_trace(_front_point(row, run, size, styles))
+    ordered = sorted(front, key=lambda row: float(row["cost"]))
+    for run in dashes:
+        best = [row for row in ordered if row["run"] == run and row["on_front"]]
+        if best:
+            figure.add_trace(go.Scatter(
+                x=[row["cost"] / size for row in best], y=[100 * row["accuracy"] for row in best],
+                line={"color": MUTED, "width": 1.5, "shape": "hv", "dash": dashes[run]},
+                mode="lines", name="Pareto front", hoverinfo="skip", meta={"front": True},
+            ))
+    for row in sorted(front, key=lambda row: _position(row, styles, dashes)):
+        figure.add_trace(_front_point(row, size, styles))
     return figure
 
 
@@ -132,7 +132,7 @@ def _has_clusters(row: Row) -> bool:
     return is_number(row["num_clusters"]) and row["num_clusters"] > 0
 
 
-def _figure(y_title: str, legend_top: bool = False) -> go.Figure:
+def _figure(y_title: str) -> go.Figure:
     axis = {
         "gridcolor": GRID, "linecolor": GRID, "zeroline": False, "ticks": "outside",
         "tickcolor": GRID, "tickfont": {"color": TEXT, "size": 12}, "automargin": True,
@@ -141,14 +141,13 @@ def _figure(y_title: str, legend_top: bool = False) -> go.Figure:
     figure = go.Figure(layout={
         "template": {"data": {}}, "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)", "font": {"family": _FONT, "size": 12, "color": TEXT},
-        "margin": {"l": 8, "r": 14, "t": 14, "b": 8}, "showlegend": False, "height": 360,
+        "margin": {"l": 8, "r": 42, "t": 34, "b": 8},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": MUTED, "activecolor": TEXT}, "showlegend": False, "height": 380,
         "hovermode": "closest", "hoverlabel": {"bgcolor": PAPER, "bordercolor": GRID,
                                                "font": {"color": TEXT}, "align": "left"},
         "xaxis": axis, "yaxis": axis,
     })
     figure.update_yaxes(title_text=y_title)
-    if legend_top:
-        figure.update_layout(height=440)
     return figure
 
 
@@ -165,14 +164,18 @@ def _log_range(quantity: Quantity, points: list[Row], size: float) -> tuple[floa
     return min(positive) / size / 1.35, max(positive) / size * 1.35
 
 
-def _log_x(figure: go.Figure, ticks: Mapping[float, str], title: str) -> None:
+def _log_x(
+    figure: go.Figure, ticks: Mapping[float, str], title: str, end: float = 0.0
+) -> None:
+    """Ticks where the data are, as many as have room; ``end`` extends the axis."""
     values = sorted(ticks)
-    room = max(0.07 * math.log10(values[-1] / values[0]), 0.05)
+    last = max(values[-1], end)
+    room = max(0.05 * math.log10(last / values[0]), 0.03)
     shown = _spread(values)
     figure.update_xaxes(
         type="log", title_text=title, tickmode="array", tickvals=shown,
         ticktext=[ticks[value] for value in shown],
-        range=[math.log10(values[0]) - room, math.log10(values[-1]) + room],
+        range=[math.log10(values[0]) - room, math.log10(last) + room],
     )
 
 
@@ -263,7 +266,7 @@ def _censored(
         mode="markers",
         name=f"{escape(label)}: not measured",
         marker={"symbol": f"{style.marker}-open", "color": style.color, "size": 9,
-                "line": {"width": 2}},
+                "line": {"width": 2, "color": style.color}},
         customdata=[
             f"<b>{escape(label)}</b><br>{_shape(row)}<br>not measured<br>"
             + _wrapped(group_reason(row, quantity.group))
@@ -275,72 +278,76 @@ def _censored(
     )
 
 
+def _lane(counts: list[float], others: int) -> list[float]:
+    """Places to the right of the largest M, evenly spaced on a log axis."""
+    span = max(counts[-1] / counts[0], 2.0)
+    return [counts[-1] * span ** (0.18 + 0.06 * i) for i in range(others)]
+
+
 def _reference(
     row: Row, quantity: Quantity, size: float, span: tuple[float, float],
     styles: Styles, dashes: Dashes,
-) -> list[go.Scatter]:
-    """A horizontal line over ``span``, with a band where there is an interval."""
-    style, run, value = styles[row["label"]], row["run"], float(row[quantity.metric]) / size
+) -> go.Scatter:
+    """A horizontal line over ``span`` that ends in the label's marker and interval."""
+    style, run, value = styles[row["label"]], row["run"], float(row[quantity.metric])
     text = _hover(row, run, dashes, quantity.describe(row))
-    line = go.Scatter(
-        x=list(span), y=[value, value], mode="lines+markers", name=escape(row["label"]),
-        line={"color": style.color, "width": 1.5, "dash": "dash"},
-        marker={"symbol": style.marker, "color": style.color, "size": 8},
+    return go.Scatter(
+        x=list(span), y=[value / size] * 2, mode="lines+markers", name=escape(row["label"]),
+        line={"color": style.color, "width": 1, "dash": "dash"},
+        marker={"symbol": style.marker, "color": style.color, "size": 8,
+                "opacity": [0, 1]},
+        error_y=_error([value] * 2, [None, quantity.interval(row)], size, style.color),
         customdata=[text, text], hovertemplate=_HOVER, cliponaxis=False,
         meta={"labels": [row["label"]] * 2, "run": run},
     )
-    interval = quantity.interval(row)
-    if interval is None:
-        return [line]
-    low, high = interval[0] / size, interval[1] / size
-    band = go.Scatter(
-        x=[span[0], span[1], span[1], span[0]], y=[low, low, high, high], mode="lines",
-        fill="toself", fillcolor=style.color, line={"width": 0, "color": style.color},
-        opacity=0.13, hoverinfo="skip", showlegend=False,
-        meta={"labels": [row["label"]] * 4, "run": run},
-    )
-    return [band, line]
 
 
 def _add_guides(
-    figure: go.Figure, sides: list[float], points: list[Row], quantity: Quantity,
-    size: float, top: float,
+    figure: go.Figure, points: list[Row], quantity: Quantity, size: float
 ) -> None:
-    """Dotted lines of growth with N and N², from below the lowest curve's first point."""
-    if len(sides) < 2:
+    """Dotted lines of growth with N and N² across the axes, named in the margin."""
+    first = min(float(row["resolution"]) for row in points)
+    if first == max(float(row["resolution"]) for row in points):
         return
-    first, last = sides[0], sides[-1]
-    starts = [float(r[quantity.metric]) for r in points if float(r["resolution"]) == first]
-    if not starts or min(starts) <= 0:
+    start = min(float(r[quantity.metric]) for r in points if float(r["resolution"]) == first)
+    if start <= 0:
         return
-    start = min(starts) / size / 1.2
+    (_, right), (bottom, top) = figure.layout.xaxis.range, figure.layout.yaxis.range
+    begin = (math.log10(first), (math.log10(start / size) + bottom) / 2)
     for power, name in ((2, "∝ N"), (4, "∝ N²")):
-        end = min(last, first * (top / start) ** (1 / power))
+        # A text just outside the axes by rounding would be dropped.
+        length = 0.999 * min(right - begin[0], (top - begin[1]) / power)
+        end = (begin[0] + length, begin[1] + power * length)
+        at_right = length > 0.99 * (right - begin[0])
         figure.add_trace(go.Scatter(
-            x=[first, end], y=[start, start * (end / first) ** power], mode="lines+text",
-            text=["", name], textposition="bottom right" if end < last else "bottom left",
+            x=[10 ** begin[0], 10 ** end[0]], y=[10 ** begin[1], 10 ** end[1]],
+            mode="lines+text", text=["", name], name=name,
+            textposition="middle right" if at_right else "top center",
             textfont={"color": MUTED, "size": 11},
             line={"color": MUTED, "width": 1, "dash": "dot"}, hoverinfo="skip",
-            showlegend=False, cliponaxis=False, name=name, meta={"guide": power // 2},
+            showlegend=False, cliponaxis=False, meta={"guide": power // 2},
         ))
 
 
-def _front_point(row: Row, run: str, size: float, styles: Styles) -> go.Scatter:
+def _front_point(row: Row, size: float, styles: Styles) -> go.Scatter:
     style, cost, accuracy = styles[row["label"]], float(row["cost"]), float(row["accuracy"])
     where = "on the Pareto front" if row["on_front"] else "dominated"
     text = (
-        f"<b>{escape(row['label'])}</b> ({where})<br>{escape(run)}<br>"
+        f"<b>{escape(row['label'])}</b> ({where})<br>{escape(row['run'])}<br>"
         f"latency {with_interval(format_seconds, cost, _pair(row, 'cost'))}<br>"
         f"accuracy {with_interval(format_percent, accuracy, _pair(row, 'accuracy'))}"
     )
     symbol = style.marker if row["on_front"] else f"{style.marker}-open"
     return go.Scatter(
-        x=[cost / size], y=[100 * accuracy], mode="markers", name=escape(row["label"]),
-        marker={"symbol": symbol, "color": style.color, "size": 12, "line": {"width": 2}},
+        x=[cost / size], y=[100 * accuracy], mode="markers+text", name=escape(row["label"]),
+        marker={"symbol": symbol, "color": style.color, "size": 12,
+                "line": {"width": 2, "color": style.color}},
+        text=[escape(row["label"])], textposition="top right", cliponaxis=False,
+        textfont={"color": style.color, "size": 12},
         error_x=_error([cost], [_pair(row, "cost")], size, style.color),
         error_y=_error([accuracy], [_pair(row, "accuracy")], 0.01, style.color),
         customdata=[text], hovertemplate=_HOVER,
-        meta={"labels": [row["label"]], "run": run, "on_front": bool(row["on_front"])},
+        meta={"labels": [row["label"]], "run": row["run"], "on_front": bool(row["on_front"])},
     )
 
 

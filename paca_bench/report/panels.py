@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -39,13 +40,27 @@ class Chart:
 
 @dataclass(frozen=True)
 class Exponent:
-    """One fitted exponent; ``points`` were used, ``censored`` were not measured."""
+    """One fitted exponent; ``points`` were used, ``censored`` were not measured.
+
+    ``tail`` is the exponent of the upper half of the range, as text, where one was fitted.
+    """
 
     value: float
     low: float
     high: float
     points: int
     censored: int
+    tail: str
+
+    @property
+    def hint(self) -> str:
+        """What the fit rests on, in words."""
+        parts = [f"{self.points} points"]
+        if self.censored:
+            parts.append(f"{self.censored} not measured")
+        if self.tail:
+            parts.append(f"upper half of the range: {self.tail}")
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -93,7 +108,10 @@ def _scaling_panel(
                       for quantity in quantities])
         for label in styles for run in dashes
     ]
-    methods = dict.fromkeys(str(fit["method"]) for table in here.values() for fit in table)
+    methods = dict.fromkeys(
+        re.sub(r"of \d+ points", "of the measured points", str(fit["method"]))
+        for table in here.values() for fit in table if is_number(fit["exponent"])
+    )
     return ScalingPanel(
         id_, place.title, charts, quantities,
         [curve for curve in curves if any(curve[2])], "; ".join(methods),
@@ -107,8 +125,13 @@ def _exponent(fits: list[Row], label: str, run: str, mode: str) -> Exponent | No
             if not is_number(fit["exponent"]):
                 continue
             return Exponent(fit["exponent"], fit["exponent_low"], fit["exponent_high"],
-                            int(fit["points"]), int(fit["censored"]))
+                            int(fit["points"]), int(fit["censored"]), _tail(fit))
     return None
+
+
+def _tail(fit: Row) -> str:
+    ends = [fit[f"tail_exponent{end}"] for end in ("", "_low", "_high")]
+    return "{:.2f} [{:.2f}, {:.2f}]".format(*ends) if all(map(is_number, ends)) else ""
 
 
 def _missing(rows: list[Row], quantity: Quantity) -> list[str]:
@@ -158,52 +181,30 @@ def cluster_accuracy(frame: pd.DataFrame, styles: Styles, dashes: Dashes) -> Cho
     return Choices(charts)
 
 
+_FRONT_AXES = ("host", "batch", "dtype", "device", "mode", "resolution", "accuracy_resolution")
+
+
 def fronts(frame: pd.DataFrame, styles: Styles, dashes: Dashes) -> Choices:
-    """Accuracy against latency: a chart per host place, mode and resolution."""
+    """Accuracy against latency: a chart per host place, mode, resolution and training."""
     charts, weights = [], []
-    for place in places(frame):
-        if place.level != "host":
-            continue
-        trained = frame[(frame["mode"] == "fit") & (frame["host"] == place.key[1])]
-        for mode, quantity in LATENCIES.items():
-            timed = place.rows[place.rows["mode"] == mode]
-            for side, rows in _by_resolution(timed):
-                points = _front_points(pd.DataFrame(rows), trained, dashes)
-                if not points:
-                    continue
-                runs = [run for run, _ in points]
-                front = [row for _, row in points]
-                figure = front_figure(front, runs, mode, styles, dashes)
-                title = f"{place.title}, {mode}, {resolution_text(rows[0])} px"
-                charts.append(Chart(
-                    f"front-{len(charts)}", title, figure, _missing(rows, quantity),
-                    _front_caption(front, rows[0]),
-                ))
-                weights.append(_weight(place, mode, rows, quantity, side))
+    table = front_table(frame, cost="latency_s")
+    hosts = {place.key: place for place in places(frame) if place.level == "host"}
+    for axes, points in table.groupby(list(_FRONT_AXES)):
+        host, batch, dtype, device, mode, side, trained = axes
+        place = hosts["host", host, None, batch, dtype, device]
+        rows = place.rows[(place.rows["mode"] == mode) & (place.rows["resolution"] == side)]
+        timed: list[Row] = rows.to_dict("records")
+        shape = f"{resolution_text(timed[0])} px"
+        charts.append(Chart(
+            f"front-{len(charts)}",
+            f"{place.title}, {mode}, {shape}; trained at {trained:g} px",
+            front_figure(points.to_dict("records"), str(mode), styles, dashes),
+            _missing(timed, LATENCIES[str(mode)]),
+            f"Accuracy from training and testing at {trained:g} px; latency at {shape}. The "
+            "step line joins the mechanisms that none beats in both; open markers are dominated.",
+        ))
+        weights.append((mode == "forward", len(points), float(side)))
     return _choices(charts, weights)
-
-
-def _front_points(
-    timed: pd.DataFrame, trained: pd.DataFrame, dashes: Dashes
-) -> list[tuple[str, Row]]:
-    """Rows of the front table, each with its run: fronts are made per run."""
-    points = []
-    for run in dashes:
-        both = pd.concat([timed[timed["run"] == run], trained[trained["run"] == run]])
-        if {"fit"} < set(both["mode"]):
-            table = front_table(both.reset_index(drop=True), cost="latency_s")
-            points += [(run, row) for row in table.to_dict("records")]
-    return points
-
-
-def _front_caption(front: list[Row], timed: Row) -> str:
-    sides = sorted({float(row["accuracy_resolution"]) for row in front})
-    trained = ", ".join(f"{side:g}" for side in sides)
-    return (
-        f"Accuracy from training and testing at {trained} px; latency at "
-        f"{resolution_text(timed)} px. The step line joins the mechanisms that none beats in "
-        "both; open markers are dominated."
-    )
 
 
 def _by_resolution(frame: pd.DataFrame) -> list[tuple[float, list[Row]]]:

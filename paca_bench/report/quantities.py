@@ -20,7 +20,7 @@ class Quantity:
     """One metric of one mode.
 
     Attributes:
-        metric: the column; ``low`` and ``high`` name its interval's, or are empty for a
+        metric: the column; ``axis`` is its short name; ``low`` and ``high`` name its interval's, or are empty for a
             deterministic metric.
         group: the metric group whose status decides whether a value may be shown.
         mode: ``forward``, ``train``, ``fit``, or empty where the mode does not matter.
@@ -30,6 +30,7 @@ class Quantity:
 
     metric: str
     title: str
+    axis: str
     group: str
     mode: str
     units: tuple[tuple[float, str], ...]
@@ -41,6 +42,11 @@ class Quantity:
     def id(self) -> str:
         """Distinct per quantity, safe in an HTML id."""
         return f"{self.metric}-{self.mode}" if self.mode else self.metric
+
+    @property
+    def short(self) -> str:
+        """``latency train``: for a narrow column header."""
+        return f"{self.axis} {self.mode}".rstrip()
 
     def is_measured(self, row: Row) -> bool:
         """True if the row has a value to show."""
@@ -63,20 +69,20 @@ class Quantity:
 
 
 def _latency(mode: str, title: str) -> Quantity:
-    return Quantity("latency_s", title, "latency", mode, _SECONDS, format_seconds,
+    return Quantity("latency_s", title, "latency", "latency", mode, _SECONDS, format_seconds,
                     "latency_low_s", "latency_high_s")
 
 
 def _memory(mode: str, title: str) -> Quantity:
-    return Quantity("peak_memory_bytes", title, "memory", mode, _BYTES, format_bytes)
+    return Quantity("peak_memory_bytes", title, "memory", "memory", mode, _BYTES, format_bytes)
 
 
-MACS = Quantity("macs", "MACs, one image forward", "complexity", "", _COUNTS, format_count)
+MACS = Quantity("macs", "MACs, one image forward", "MACs", "complexity", "", _COUNTS, format_count)
 LATENCY_FORWARD = _latency("forward", "Latency, forward")
 LATENCY_TRAIN = _latency("train", "Latency, train (forward + backward)")
 MEMORY_FORWARD = _memory("forward", "Peak memory, forward")
 MEMORY_TRAIN = _memory("train", "Peak memory, train")
-ACCURACY = Quantity("accuracy", "Accuracy (test top-1)", "accuracy", "fit", _PERCENT,
+ACCURACY = Quantity("accuracy", "Accuracy (test top-1)", "accuracy", "accuracy", "fit", _PERCENT,
                     format_percent, "accuracy_low", "accuracy_high")
 
 SCALING = (MACS, LATENCY_FORWARD, LATENCY_TRAIN, MEMORY_FORWARD, MEMORY_TRAIN)

@@ -26,6 +26,10 @@
     const figure = recolored(data(plot.dataset.figure), dark ? toDark : {});
     for (const trace of figure.data) trace.visible = !isHidden(trace);
     if (printing) figure.layout.width = 660;
+    // Names beside the points of a narrow figure would cover each other.
+    if (plot.clientWidth < 640) {
+      for (const trace of figure.data) if (trace.meta?.labels) trace.mode = trace.mode.replace("+text", "");
+    }
     return figure;
   };
 
