@@ -57,13 +57,7 @@ class RunFolder:
         Raises:
             StoreError: the path is a file, holds something already, or cannot be written.
         """
-        if path.exists() and not path.is_dir():
-            raise StoreError(f"--out {path} is a file; name a folder that does not exist yet")
-        if path.is_dir() and any(path.iterdir()):
-            hint = (
-                "add --resume to continue it" if (path / RUN_FILE).exists() else "name a new folder"
-            )
-            raise StoreError(f"--out {path} is not empty; {hint}")
+        check_free(path)
         run = cls(path, {"schema": SCHEMA_VERSION, "started_at": now(), **header})
         with _disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
@@ -139,6 +133,32 @@ class RunFolder:
         """
         append_line(self.path / RECORDS_FILE, record.to_json())
 
+    def note(self, case_hash: str, group: str, outcome: Mapping[str, Any]) -> None:
+        """Add one process's outcome to the journal; raises as ``append``."""
+        line = {"case_hash": case_hash, "group": group, "outcome": outcome}
+        append_line(self.path / JOURNAL_FILE, line)
+
+    def journal(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """(case hash, group, outcome) of every process so far; empty once all is recorded."""
+        path = self.path / JOURNAL_FILE
+        if not path.exists():
+            return []
+        try:
+            return [(d["case_hash"], d["group"], d["outcome"]) for _, d in read_lines(path)]
+        except KeyError as error:
+            raise StoreError(f"{path} was not written by paca-bench: no {error}") from error
+
+    def finish(self) -> None:
+        """Say in ``run.json`` that the sweep came to its end.
+
+        The journal goes once every case has a final record; until then ``--resume`` may
+        still build on it.
+        """
+        self.header["finished_at"] = now()
+        self.write_header()
+        if all(record.is_final for record in self.records()):
+            (self.path / JOURNAL_FILE).unlink(missing_ok=True)
+
     def records(self) -> list[Record]:
         """All records, the last one where a case was tried again.
 
@@ -156,6 +176,16 @@ class RunFolder:
             latest.pop(record.case.hash, None)
             latest[record.case.hash] = record
         return list(latest.values())
+
+
+def check_free(path: Path) -> None:
+    """Raise ``StoreError`` unless ``path`` is missing or an empty folder."""
+    if path.exists() and not path.is_dir():
+        raise StoreError(f"--out {path} is a file; name a folder that does not exist yet")
+    if path.is_dir() and any(path.iterdir()):
+        is_run = (path / RUN_FILE).exists()
+        hint = "add --resume to continue it" if is_run else "name a new folder"
+        raise StoreError(f"--out {path} is not empty; {hint}")
 
 
 def append_line(path: Path, data: Mapping[str, Any]) -> None:

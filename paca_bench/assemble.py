@@ -1,0 +1,100 @@
+"""From the outcomes of a case's processes to its one record. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from paca_bench.analyse.statistics import Estimate, latency_estimate, seed_estimate
+from paca_bench.plan import PlannedCase
+from paca_bench.record import Record, Status
+from paca_bench.store import now
+from paca_bench.workers import Outcome
+
+Outcomes = Mapping[str, Sequence[Outcome]]
+
+
+def assemble(planned: PlannedCase, outcomes: Outcomes) -> Record:
+    """The record of ``planned``, whose groups ended as ``outcomes`` say.
+
+    A group is ``ok`` only if each of its processes was; the first failure gives the status,
+    and no metric is made of the others. A group without outcomes was refused by the plan.
+    """
+    statuses: dict[str, Status] = {}
+    reasons: dict[str, str] = {}
+    metrics: dict[str, float] = {}
+    samples: dict[str, list[list[float]]] = {}
+    details: dict[str, Any] = {}
+    for group in planned.groups:
+        done = outcomes.get(group, ())
+        status, reason = _status(planned, group, done)
+        statuses[group] = status
+        if status is not Status.OK:
+            reasons[group] = reason
+            continue
+        for outcome in done:
+            metrics |= outcome.metrics
+            details |= _merged(details, outcome.details)
+            for name, values in outcome.samples.items():
+                samples.setdefault(name, []).append(list(values))
+    metrics, details = _with_estimates(planned, metrics, samples, details)
+    return Record(
+        case=planned.case,
+        statuses=statuses,
+        reasons=reasons,
+        metrics=metrics,
+        samples=samples,
+        details=details,
+        predicted={"wall_s": planned.wall_s, "call_s": planned.call_s},
+        wall_s=sum(o.seconds for done in outcomes.values() for o in done),
+        finished_at=now(),
+    )
+
+
+def _status(planned: PlannedCase, group: str, done: Sequence[Outcome]) -> tuple[Status, str]:
+    for number, outcome in enumerate(done, start=1):
+        if outcome.status is not Status.OK:
+            where = f" (process {number} of this case)" if number > 1 else ""
+            return outcome.status, outcome.reason + where
+    if done:
+        return Status.OK, ""
+    return planned.refused.get(group, (Status.INTERRUPTED, "the sweep ended first; --resume it"))
+
+
+def _merged(details: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Per-process lists are joined; of anything else the first process's value stands."""
+    return {
+        name: [*details[name], *value]
+        if name in details and isinstance(value, list)
+        else details.get(name, value)
+        for name, value in new.items()
+    }
+
+
+def _with_estimates(
+    planned: PlannedCase,
+    metrics: Mapping[str, float],
+    samples: Mapping[str, list[list[float]]],
+    details: Mapping[str, Any],
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """``metrics`` and ``details`` with the latency's and the accuracy's interval added."""
+    metrics, details = dict(metrics), dict(details)
+    if "latency_s" in samples:
+        latency = latency_estimate(samples["latency_s"])
+        metrics |= _interval("latency", "_s", latency)
+        metrics["images_per_s"] = planned.case.batch / latency.value
+        details["latency_method"] = latency.method
+    if "accuracy" in samples:
+        values = [value for seed in samples["accuracy"] for value in seed]
+        accuracy = seed_estimate(values, trials=details.get("num_test"))
+        metrics |= _interval("accuracy", "", accuracy)
+        details["accuracy_method"] = accuracy.method
+    return metrics, details
+
+
+def _interval(name: str, unit: str, estimate: Estimate) -> dict[str, float]:
+    return {
+        f"{name}{unit}": estimate.value,
+        f"{name}_low{unit}": estimate.low,
+        f"{name}_high{unit}": estimate.high,
+    }

@@ -1,0 +1,132 @@
+"""What machine and what versions a run was made with."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from paca_bench.errors import SpecError
+from paca_bench.version import package_version
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def describe_environment(device: str) -> dict[str, Any]:
+    """Machine, operating system, versions and settings, as JSON values.
+
+    ``device`` is ``cpu`` or ``cuda:i``. Imports torch and, for ``cuda``, starts it.
+    """
+    import torch
+
+    facts: dict[str, Any] = {
+        "paca_bench": package_version(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": version("numpy"),
+        "os": platform.platform(),
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "cores_usable": usable_cores(),
+        "cgroup_cpu_quota": _cgroup_quota(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "memory_available_bytes": available_memory(),
+        "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+        "threads": torch.get_num_threads(),
+        "flush_denormal": True,
+        "malloc": {k: v for k, v in os.environ.items() if k.startswith("MALLOC_")},
+        "device": device,
+    }
+    if device.startswith("cuda"):
+        facts["gpu"] = _describe_gpu(device)
+    return facts
+
+
+def resolve_device(device: str) -> str:
+    """``auto`` and ``cuda`` to ``cpu`` or ``cuda:i``. Starts CUDA if there is one.
+
+    Raises:
+        SpecError: the device does not exist on this machine.
+    """
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "cpu" or (device == "auto" and not count):
+        return "cpu"
+    if not count:
+        raise SpecError(
+            f"--device {device}: torch {torch.__version__} sees no CUDA device here; "
+            f"use --device cpu or install a CUDA build of torch"
+        )
+    index = int(device.partition(":")[2] or 0)
+    if index >= count:
+        raise SpecError(f"--device {device} does not exist; there are {count} CUDA devices")
+    return f"cuda:{index}"
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_name() -> str:
+    """The processor's model name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def available_memory() -> int:
+    """Bytes that can still be taken, the cgroup's limit included."""
+    free = psutil.virtual_memory().available
+    try:
+        limit = (_CGROUP / "memory.max").read_text(encoding="utf-8").strip()
+        used = int((_CGROUP / "memory.current").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return int(free)
+    return int(free) if limit == "max" else int(min(free, max(int(limit) - used, 0)))
+
+
+def _cgroup_quota() -> float | None:
+    """Cores that the cgroup grants, or None without a limit."""
+    try:
+        quota, period = (_CGROUP / "cpu.max").read_text(encoding="utf-8").split()
+    except (OSError, ValueError):
+        return None
+    return None if quota == "max" else int(quota) / int(period)
+
+
+def _describe_gpu(device: str) -> dict[str, Any]:
+    import torch
+
+    properties = torch.cuda.get_device_properties(device)
+    return {
+        "name": properties.name,
+        "memory_bytes": properties.total_memory,
+        "multiprocessors": properties.multi_processor_count,
+        "capability": f"{properties.major}.{properties.minor}",
+        "cuda": torch.version.cuda,
+        "driver": _driver_version(),
+        "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+    }
+
+
+def _driver_version() -> str | None:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    except pynvml.NVMLError:
+        return None

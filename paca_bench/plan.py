@@ -1,0 +1,207 @@
+"""From a spec to the grid of cases, each with what it is predicted to cost.
+
+A case that cannot be built, or does not fit the budget, stays in the plan with the reason.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from paca_bench.attention.registry import Mechanism, get_mechanism, mechanisms
+from paca_bench.axes import Size
+from paca_bench.environment import usable_cores
+from paca_bench.errors import SpecError, UnsupportedError
+from paca_bench.models.geometry import get_geometry
+from paca_bench.models.subject import case_cost
+from paca_bench.record import Case, Status
+from paca_bench.spec import SweepSpec
+from paca_bench.units import format_seconds
+
+# Rough costs, for sharing out the budget only; no figure is ever derived from them.
+EFFICIENCY = 0.35
+TRAIN_FACTOR = 3.0
+CALL_OVERHEAD_S = {"layer": 0.2e-3, "host": 8e-3}
+PROCESS_START_S = 0.15
+SECONDS_PER_UNIT = 0.4
+CALLS_PER_UNIT = 4
+# How much of a budget accuracy may take where other metrics want some too.
+ACCURACY_SHARE = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What predictions need to know of a device: its matrix product rate."""
+
+    macs_per_s: float
+    measured: bool
+
+    @classmethod
+    def nominal(cls, device: str) -> Machine:
+        """A guess before anything has run: 20 GMAC/s a core, 20 TMAC/s a GPU."""
+        if device.startswith("cuda"):
+            return cls(2e13, False)
+        return cls(2e10 * usable_cores(), False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedCase:
+    """A case and what is expected of it.
+
+    Attributes:
+        case: the grid point.
+        groups: metric groups to measure, in order.
+        macs: of one forward pass of one image; 0 where the case cannot be built.
+        call_s: predicted seconds of one call (a forward pass, a training step, a training).
+        wall_s: predicted seconds of all its measurements, without ``complexity``.
+        refused: metric group -> (status, reason) of what will not be run.
+    """
+
+    case: Case
+    groups: tuple[str, ...]
+    macs: int = 0
+    call_s: float = 0.0
+    wall_s: float = 0.0
+    refused: Mapping[str, tuple[Status, str]] = field(default_factory=dict)
+
+    @property
+    def to_run(self) -> tuple[str, ...]:
+        """The groups that are not refused."""
+        return tuple(group for group in self.groups if group not in self.refused)
+
+    def refuse(self, groups: Iterable[str], status: Status, reason: str) -> PlannedCase:
+        """This case with ``groups`` not to be run."""
+        return replace(self, refused={**self.refused, **dict.fromkeys(groups, (status, reason))})
+
+
+def make_plan(spec: SweepSpec, device: str, machine: Machine) -> list[PlannedCase]:
+    """All cases of ``spec`` on ``device``, those that cannot run or do not fit refused.
+
+    Raises:
+        SpecError: a mechanism, host or option does not exist, or no case would remain.
+    """
+    planned = [_predict(case, groups, spec, machine) for case, groups in _grid(spec, device)]
+    if not planned:
+        raise SpecError(
+            "the sweep has no case: accuracy is trained at level host, so add --level host "
+            "or another metric"
+        )
+    return fit_budget(planned, spec.budget_s)
+
+
+def _grid(spec: SweepSpec, device: str) -> Iterator[tuple[Case, tuple[str, ...]]]:
+    get_geometry(spec.host)
+    names = spec.mechanisms or tuple(mechanisms())
+    variants = [v for name in names for v in _variants(get_mechanism(name), spec)]
+    measured = tuple(g for g in spec.metrics if g != "accuracy")
+    if measured:
+        axes = itertools.product(
+            _levels(spec), spec.modes, spec.batches, spec.dtypes, variants, spec.resolutions
+        )
+        for (level, stage), mode, batch, dtype, variant, size in axes:
+            case = _case(spec, device, level, variant, size, mode)
+            yield replace(case, stage=stage, batch=batch, dtype=dtype), measured
+    if "accuracy" in spec.metrics and "host" in spec.levels:
+        for variant, size in itertools.product(variants, spec.accuracy_resolutions):
+            fit = _case(spec, device, "host", variant, size, "fit")
+            yield fit, tuple(g for g in spec.metrics if g in ("complexity", "accuracy"))
+
+
+def _variants(mechanism: Mechanism, spec: SweepSpec) -> list[tuple[str, int | None]]:
+    """(name, M) for each M where the mechanism has clusters."""
+    if mechanism.has_clusters:
+        return [(mechanism.name, count) for count in spec.clusters]
+    return [(mechanism.name, None)]
+
+
+def _levels(spec: SweepSpec) -> list[tuple[str, int | None]]:
+    """(level, stage): a layer at every stage, the host once."""
+    found: list[tuple[str, int | None]] = []
+    for level in spec.levels:
+        found += [(level, stage) for stage in spec.stages] if level == "layer" else [(level, None)]
+    return found
+
+
+def _case(
+    spec: SweepSpec, device: str, level: str, variant: tuple[str, int | None], size: Size, mode: str
+) -> Case:
+    return Case(
+        level=level,
+        mechanism=variant[0],
+        num_clusters=variant[1],
+        host=spec.host,
+        height=size[0],
+        width=size[1],
+        mode=mode,
+        device=device,
+    )
+
+
+def _predict(case: Case, groups: tuple[str, ...], spec: SweepSpec, machine: Machine) -> PlannedCase:
+    planned = PlannedCase(case=case, groups=groups)
+    try:
+        macs = case_cost(case).macs
+    except UnsupportedError as error:
+        return planned.refuse(groups, Status.NOT_SUPPORTED, str(error))
+    rate = EFFICIENCY * machine.macs_per_s
+    if case.mode == "fit":
+        from paca_bench.data.training_cost import training_macs
+
+        call_s = training_macs(case, spec) / rate
+        return replace(planned, macs=macs, call_s=call_s, wall_s=spec.seeds * call_s)
+    factor = TRAIN_FACTOR if case.mode == "train" else 1.0
+    call_s = factor * (CALL_OVERHEAD_S[case.level] + case.batch * macs / rate)
+    unit_s = PROCESS_START_S + max(SECONDS_PER_UNIT, CALLS_PER_UNIT * call_s)
+    wall_s = 0.0
+    if "latency" in groups:
+        wall_s += spec.processes * unit_s
+    if "memory" in groups:
+        wall_s += PROCESS_START_S + 2 * call_s
+    return replace(planned, macs=macs, call_s=call_s, wall_s=wall_s)
+
+
+def fit_budget(planned: list[PlannedCase], budget_s: float) -> list[PlannedCase]:
+    """Refuse the dearest cases until the rest is predicted to fit ``budget_s``.
+
+    The cheapest go first, so that as many points as possible are measured. Accuracy has its
+    share, and what one side leaves goes to the other.
+    """
+    fits = [p for p in planned if p.case.mode == "fit"]
+    others = [p for p in planned if p.case.mode != "fit"]
+    wanted = sum(p.wall_s for p in others)
+    share = max(ACCURACY_SHARE * budget_s, budget_s - wanted) if others else budget_s
+    admitted, spent = _admit(fits, share)
+    admitted_others, _ = _admit(others, budget_s - spent)
+    allowed = admitted | admitted_others
+    return [
+        p if p.case.hash in allowed else _over_budget(p, budget_s, sum(q.wall_s for q in planned))
+        for p in planned
+    ]
+
+
+def _admit(planned: list[PlannedCase], budget_s: float) -> tuple[set[str], float]:
+    """Hashes of the cheapest cases that fit together, and what they take."""
+    spent = 0.0
+    admitted = set()
+    for one in sorted(planned, key=lambda p: (p.wall_s, p.case.id)):
+        if spent + one.wall_s > budget_s:
+            break
+        spent += one.wall_s
+        admitted.add(one.case.hash)
+    return admitted, spent
+
+
+def _over_budget(planned: PlannedCase, budget_s: float, total_s: float) -> PlannedCase:
+    reason = over_budget_reason(planned.wall_s, budget_s, total_s)
+    groups = [g for g in planned.to_run if g != "complexity"]
+    return planned.refuse(groups, Status.OVER_BUDGET, reason)
+
+
+def over_budget_reason(wall_s: float, budget_s: float, total_s: float) -> str:
+    """Why a case was left out, and what would get it measured."""
+    return (
+        f"predicted to take {format_seconds(wall_s)}, which the budget of "
+        f"{format_seconds(budget_s)} does not leave; the whole sweep needs about "
+        f"--budget {max(1, round(total_s / 60))}m"
+    )

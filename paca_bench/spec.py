@@ -1,0 +1,260 @@
+"""What the user asked for, from the command line, a suite or Python: validated and frozen."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from paca_bench.axes import (
+    Size,
+    parse_choices,
+    parse_duration,
+    parse_integers,
+    parse_resolutions,
+    suggest,
+)
+from paca_bench.errors import SpecError
+from paca_bench.record import DTYPES, GROUPS, LEVELS
+
+ALLOCATORS = ("tuned", "system")
+# ``fit`` is not chosen as a mode: it comes with the metric ``accuracy``.
+SPEC_MODES = ("forward", "train")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepSpec:
+    """A sweep's axes and limits. Make it with ``make_spec``.
+
+    Attributes:
+        resolutions: image sizes (height, width) in pixels.
+        mechanisms: names; empty means all that are registered.
+        levels: among ``layer`` and ``host``.
+        host: the geometry of the pyramid.
+        stages: stages (from 1) whose geometry the level ``layer`` is measured at.
+        clusters: values of M for mechanisms with clusters.
+        modes: among ``forward`` and ``train``.
+        batches: images per call.
+        dtypes: torch dtype names.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:i``.
+        metrics: metric groups, see ``paca_bench.record``.
+        budget_s: total wall time.
+        precision: relative half-width of the latency interval at which sampling stops.
+        processes: fewest processes behind one latency.
+        timeout_s: longest time one process may take.
+        threads: intra-operation threads on a CPU; 0 means all that this process may use.
+        allocator: ``tuned`` keeps freed memory in the process, so that page faults are not
+            measured with the mechanism; ``system`` leaves the C library's defaults.
+        seed: of the order, the weights and the inputs.
+        data: data set for accuracy.
+        accuracy_resolutions: side in pixels that accuracy is trained at.
+        seeds: trainings per accuracy.
+        train_steps: optimizer steps of each; 0 means the recipe's own number.
+        plugins: Python files with mechanisms of the user.
+    """
+
+    resolutions: tuple[Size, ...]
+    mechanisms: tuple[str, ...] = ()
+    levels: tuple[str, ...] = ("host", "layer")
+    host: str = "nano"
+    stages: tuple[int, ...] = (1,)
+    clusters: tuple[int, ...] = (25, 49, 100)
+    modes: tuple[str, ...] = ("forward", "train")
+    batches: tuple[int, ...] = (1,)
+    dtypes: tuple[str, ...] = ("float32",)
+    device: str = "auto"
+    metrics: tuple[str, ...] = GROUPS
+    budget_s: float = 600.0
+    precision: float = 0.02
+    processes: int = 3
+    timeout_s: float = 300.0
+    threads: int = 0
+    allocator: str = "tuned"
+    seed: int = 0
+    data: str = "mnist5k"
+    accuracy_resolutions: tuple[Size, ...] = ((32, 32),)
+    seeds: int = 3
+    train_steps: int = 0
+    plugins: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        return {name: _listed(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> SweepSpec:
+        """The inverse of ``to_json``.
+
+        Raises:
+            SpecError: a field is unknown, or a value has the wrong form.
+        """
+        names = [field.name for field in fields(cls)]
+        for name in data:
+            if name not in names:
+                raise SpecError(f"unknown field {name!r} in the run's spec; {suggest(name, names)}")
+        return cls(**{name: _tupled(value) for name, value in data.items()})
+
+
+# key on the command line and in a suite -> (field, parser of the given value)
+_KEYS: dict[str, tuple[str, Any]] = {
+    "res": ("resolutions", lambda v: parse_resolutions(_joined(v))),
+    "mechanism": ("mechanisms", lambda v: _names(v, "--mechanism")),
+    "level": ("levels", lambda v: parse_choices(v, "--level", LEVELS)),
+    "host": ("host", str),
+    "stage": ("stages", lambda v: parse_integers(v, "--stage", 1, 4)),
+    "clusters": ("clusters", lambda v: parse_integers(v, "--clusters", 0, 1 << 20)),
+    "mode": ("modes", lambda v: parse_choices(v, "--mode", SPEC_MODES)),
+    "batch": ("batches", lambda v: parse_integers(v, "--batch", 1, 1 << 16)),
+    "dtype": ("dtypes", lambda v: parse_choices(v, "--dtype", DTYPES)),
+    "device": ("device", lambda v: _device(v)),
+    "metrics": ("metrics", lambda v: _groups(v)),
+    "budget": ("budget_s", parse_duration),
+    "precision": ("precision", lambda v: _fraction(v, "--precision")),
+    "processes": ("processes", lambda v: _one(v, "--processes", 1, 100)),
+    "timeout": ("timeout_s", lambda v: parse_duration(v, "--timeout")),
+    "threads": ("threads", lambda v: _one(v, "--threads", 0, 1 << 12)),
+    "allocator": ("allocator", lambda v: parse_choices(v, "--allocator", ALLOCATORS)[0]),
+    "seed": ("seed", lambda v: _one(v, "--seed", 0, 2**31 - 1)),
+    "data": ("data", str),
+    "accuracy_res": ("accuracy_resolutions", lambda v: parse_resolutions(_joined(v))),
+    "seeds": ("seeds", lambda v: _one(v, "--seeds", 1, 100)),
+    "train_steps": ("train_steps", lambda v: _one(v, "--train-steps", 0, 10**7)),
+    "plugin": ("plugins", lambda v: _names(v, "--plugin")),
+}
+
+
+def make_spec(values: Mapping[str, Any]) -> SweepSpec:
+    """A spec from the keys of the command line or a suite (``res``, ``mechanism``, ...).
+
+    Raises:
+        SpecError: a key is unknown, a value is not allowed, or ``res`` is missing.
+    """
+    parsed = parse_settings(values)
+    if "resolutions" not in parsed:
+        raise SpecError("no resolution given; add for example --res 224..1024")
+    return SweepSpec(**parsed)
+
+
+def parse_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a spec from the keys of the command line or a suite.
+
+    Values are text as typed, or lists and numbers as TOML and Python have them.
+
+    Raises:
+        SpecError: a key is unknown, or a value is not allowed.
+    """
+    for key in values:
+        if key not in _KEYS:
+            raise SpecError(f"unknown setting {key!r}; {suggest(key, _KEYS)}")
+    return {_KEYS[key][0]: _KEYS[key][1](value) for key, value in values.items()}
+
+
+def suite_names() -> list[str]:
+    """The suites that ship with paca-bench."""
+    return sorted(path.stem for path in _suites().glob("*.toml"))
+
+
+def read_suite(name_or_path: str) -> dict[str, Any]:
+    """The settings of a suite: a TOML file, or the name of one that ships.
+
+    Plugins in a suite are named relative to its file.
+
+    Raises:
+        SpecError: there is no such suite, or it is not TOML with a table ``[sweep]``.
+    """
+    path = Path(name_or_path)
+    if path.exists():
+        text = _read(path)
+        folder = path.parent
+    elif path.stem in suite_names() and path.suffix in ("", ".toml"):
+        text = (_suites() / f"{path.stem}.toml").read_text(encoding="utf-8")
+        folder = Path()
+    else:
+        raise SpecError(
+            f"no suite {name_or_path!r}; give a TOML file or one of {', '.join(suite_names())}"
+        )
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"suite {name_or_path}: not valid TOML: {error}") from error
+    unknown = data.keys() - {"sweep", "title"}
+    if unknown or not isinstance(data.get("sweep"), dict):
+        raise SpecError(
+            f"suite {name_or_path} must hold one table [sweep] (and may hold a title)"
+            + (f", not {', '.join(sorted(unknown))}" if unknown else "")
+        )
+    settings = dict(data["sweep"])
+    if "plugin" in settings:
+        plugins = _names(settings["plugin"], "plugin")
+        settings["plugin"] = [str(folder / plugin) for plugin in plugins]
+    return settings
+
+
+def _suites() -> Path:
+    """The folder of suites: inside the installed package, beside it in a checkout."""
+    package = Path(__file__).parent
+    installed = package / "suites"
+    return installed if installed.is_dir() else package.parent / "suites"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"cannot read suite {path}: {error}") from error
+
+
+def _groups(value: Any) -> tuple[str, ...]:
+    """Metric groups; a single metric of ``complexity`` names its group."""
+    metrics = ("macs", "flops", "params")
+    words = parse_choices(value, "--metrics", (*GROUPS, *metrics))
+    chosen = {"complexity" if word in metrics else word for word in words}
+    return tuple(group for group in GROUPS if group in chosen)
+
+
+def _names(value: Any, flag: str) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else list(value)
+    names = tuple(dict.fromkeys(str(item).strip() for item in items))
+    if not names or "" in names:
+        raise SpecError(f"{flag} is empty; give at least one name")
+    return names
+
+
+def _joined(value: Any) -> str:
+    return ",".join(str(item) for item in value) if isinstance(value, list | tuple) else str(value)
+
+
+def _one(value: Any, flag: str, low: int, high: int) -> int:
+    numbers = parse_integers(value, flag, low, high)
+    if len(numbers) != 1:
+        raise SpecError(f"{flag} takes one number, not {value!r}")
+    return numbers[0]
+
+
+def _fraction(value: Any, flag: str) -> float:
+    text = str(value).strip()
+    try:
+        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1:
+        raise SpecError(f"{flag} {value!r} is not a share between 0 and 1, such as 0.02 or 2%")
+    return number
+
+
+def _device(value: Any) -> str:
+    text = str(value).strip()
+    index = text.removeprefix("cuda:")
+    if text in ("auto", "cpu", "cuda") or (text != index and index.isdigit()):
+        return text
+    raise SpecError(f"--device {text!r} does not exist; choose auto, cpu, cuda or cuda:INDEX")
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(_tupled(item) for item in value) if isinstance(value, list) else value

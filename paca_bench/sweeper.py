@@ -1,0 +1,160 @@
+"""A sweep from its settings to a run folder: the steps of the pipeline in their order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from paca_bench.environment import resolve_device
+from paca_bench.errors import NothingMeasuredError, PacaBenchError, StoreError
+from paca_bench.plan import Machine, PlannedCase, make_plan
+from paca_bench.plugins import load_plugins
+from paca_bench.record import Record, Status
+from paca_bench.runner import Observer, Runner
+from paca_bench.spec import SweepSpec, make_spec, parse_settings, read_suite
+from paca_bench.store import RunFolder, check_free
+from paca_bench.workers import Outcome, WorkerPool
+
+PROBE_TIMEOUT_S = 120.0
+RESULTS = Path("results")
+# A run may go on only where these are what they were, or its figures would not belong together.
+FINGERPRINT = (
+    "cpu",
+    "cores_usable",
+    "device",
+    "gpu",
+    "malloc",
+    "paca_bench",
+    "python",
+    "threads",
+    "torch",
+)
+
+
+class Silent:
+    """An observer that shows nothing."""
+
+    def planned(self, planned: Sequence[PlannedCase], jobs: int) -> None:
+        """See ``Observer``."""
+
+    def working(self, planned: PlannedCase, group: str) -> None:
+        """See ``Observer``."""
+
+    def worked(self, planned: PlannedCase, group: str, outcome: Outcome, jobs_left: int) -> None:
+        """See ``Observer``."""
+
+    def recorded(self, record: Record) -> None:
+        """See ``Observer``."""
+
+
+def sweep(
+    *,
+    suite: str | None = None,
+    out: str | PathLike[str] | None = None,
+    resume: bool = False,
+    observer: Observer | None = None,
+    **settings: Any,
+) -> Path:
+    """Run a sweep and keep it in a run folder.
+
+    Args:
+        suite: a TOML file, or the name of a suite that ships; ``settings`` override it.
+        out: the run folder; a new one under ``results/`` if None.
+        resume: go on with the run in ``out``, whose settings are the default.
+        observer: is told of progress.
+        **settings: as the options of ``paca-bench sweep``: ``res="224..1024"``,
+            ``mechanism="vit,paca"``, ``clusters=[25, 49]``, ``budget="5m"``, ...
+
+    Returns:
+        The run folder, for ``load_results`` and ``write_report``.
+
+    Raises:
+        SpecError: a setting is unknown or not allowed.
+        PluginError: a plugin cannot be loaded.
+        StoreError: the folder cannot be used, or a resumed run was made elsewhere.
+        NothingMeasuredError: not a single case ended with a figure.
+    """
+    started = time.monotonic()
+    if resume and out is None:
+        raise StoreError("--resume needs --out: the folder of the run to go on with")
+    previous = RunFolder.open(out) if resume and out is not None else None
+    spec = make_sweep_spec(suite, settings, previous)
+    folder = Path(out) if out is not None else default_folder()
+    if previous is None:
+        check_free(folder)
+    with WorkerPool(spec.threads, spec.allocator) as pool:
+        load_plugins(spec.plugins)
+        probe = pool.execute({"kind": "probe", "device": spec.device}, PROBE_TIMEOUT_S)
+        if probe.status is not Status.OK:
+            raise PacaBenchError(f"the device could not be probed: {probe.reason}")
+        device, environment = probe.details["device"], probe.details["environment"]
+        machine = Machine(probe.metrics["peak_macs_per_s"], True)
+        planned = make_plan(spec, device, machine)
+        header = {
+            "paca_bench": environment["paca_bench"],
+            "spec": spec.to_json(),
+            "environment": {**environment, "ceilings": dict(probe.metrics)},
+        }
+        if previous is None:
+            run = RunFolder.create(folder, header)
+        else:
+            run = previous
+            _check_same_environment(run, environment)
+        with run.locked():
+            run.header |= header
+            run.header.pop("finished_at", None)
+            run.write_header()
+            Runner(spec, run, pool.execute, observer or Silent()).run(planned, started)
+            run.finish()
+    if not any(record.metrics for record in run.records()):
+        raise NothingMeasuredError(
+            f"no case of the sweep ended with a figure; see why in {run.path}, and raise --budget "
+            f"or take a smaller --res"
+        )
+    return run.path
+
+
+def make_sweep_spec(
+    suite: str | None, settings: Mapping[str, Any], previous: RunFolder | None = None
+) -> SweepSpec:
+    """Settings over the suite's, over those of the run that is resumed."""
+    given = {**(read_suite(suite) if suite else {}), **settings}
+    if previous is None:
+        return make_spec(given)
+    return replace(SweepSpec.from_json(previous.header["spec"]), **parse_settings(given))
+
+
+def preview(suite: str | None, settings: Mapping[str, Any]) -> list[PlannedCase]:
+    """The plan of a sweep, predicted from nominal speeds; nothing is run or written.
+
+    Raises:
+        SpecError, PluginError: as ``sweep``.
+    """
+    spec = make_sweep_spec(suite, settings)
+    load_plugins(spec.plugins)
+    device = resolve_device(spec.device)
+    return make_plan(spec, device, Machine.nominal(device))
+
+
+def default_folder() -> Path:
+    """``results/2026-01-31T12-00-00``, of now."""
+    return RESULTS / datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
+
+
+def _check_same_environment(run: RunFolder, environment: Mapping[str, Any]) -> None:
+    before = run.header.get("environment", {})
+    changed = [
+        f"{name} was {before.get(name)!r} and is {environment.get(name)!r}"
+        for name in FINGERPRINT
+        if before.get(name) != environment.get(name)
+    ]
+    if changed:
+        raise StoreError(
+            f"{run.path} was made in another environment ({'; '.join(changed)}); figures of both "
+            f"must not be mixed, so sweep into a new --out"
+        )

@@ -1,0 +1,235 @@
+"""One job in, one result out, in a process of its own: the only place of measurement.
+
+A job is a dict with ``kind`` (a metric group, or ``probe``) and what that kind needs; the
+result is an ``Outcome`` as JSON. Expected failures become a status with a reason here; a
+crash or a hang is seen by the fork server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from paca_bench.attention.registry import mechanisms
+from paca_bench.environment import available_memory, describe_environment, resolve_device
+from paca_bench.errors import CountError, PacaBenchError, UnsupportedError
+from paca_bench.measure.calibrate import measure_ceilings
+from paca_bench.measure.check import (
+    WrongResult,
+    check_against_float64,
+    check_finite,
+    check_shape,
+)
+from paca_bench.measure.kernel import kernel_path
+from paca_bench.measure.latency import make_call, make_timer, sample_latency
+from paca_bench.models.subject import NUM_CLASSES, build_subject, case_tokens, input_shape
+from paca_bench.plugins import load_plugins
+from paca_bench.record import Case, Status
+from paca_bench.workers import Job, Outcome
+
+# Built-in mechanisms are imported before the first fork.
+mechanisms()
+
+
+def run_job(job: Job) -> dict[str, Any]:
+    """Run one job; never raises for what a mechanism or a device does wrong."""
+    try:
+        load_plugins(job.get("plugins", ()))
+        _settle(job)
+        outcome = _JOBS[job["kind"]](job)
+    except Exception as error:
+        outcome = Outcome(status=_status_of(error), reason=_reason_of(error))
+    return outcome.to_json()
+
+
+def _settle(job: Job) -> None:
+    """Threads, denormals, seed and the limit on memory."""
+    if job.get("threads"):
+        torch.set_num_threads(job["threads"])
+    torch.set_flush_denormal(True)
+    torch.manual_seed(job.get("seed", 0))
+    device = Case.from_json(job["case"]).device if "case" in job else job["device"]
+    # CUDA maps far more addresses than it uses, so a limit on them means nothing there.
+    if sys.platform == "linux" and device == "cpu":
+        _limit_memory()
+
+
+def _limit_memory() -> None:
+    """Make an allocation beyond what is free fail here, instead of swapping or killing."""
+    import resource
+
+    with contextlib.suppress(OSError, ValueError):
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[0]
+        mapped = int(pages) * resource.getpagesize()
+        limit = mapped + available_memory()
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+
+
+def _probe(job: Job) -> Outcome:
+    """The environment, and how fast the device multiplies and copies."""
+    device = resolve_device(job["device"])
+    ceilings = measure_ceilings(device)
+    return Outcome(
+        status=Status.OK,
+        metrics=ceilings,
+        details={"device": device, "environment": describe_environment(device)},
+    )
+
+
+def _complexity(job: Job) -> Outcome:
+    """Exact counts; the closed form and the dispatch counter must agree."""
+    from paca_bench.complexity.count import agreed_counts
+
+    case = Case.from_json(job["case"])
+    counts = agreed_counts(case)
+    return Outcome(
+        status=Status.OK,
+        metrics={
+            "macs": counts.macs,
+            "flops": counts.flops,
+            "elementwise_ops": counts.elementwise_ops,
+            "params": sum(p.numel() for p in _on_meta(case).parameters()),
+        },
+        details={"macs_by_category": dict(counts.by_category)},
+    )
+
+
+def _on_meta(case: Case) -> torch.nn.Module:
+    with torch.device("meta"):
+        return build_subject(case)
+
+
+def _memory(job: Job) -> Outcome:
+    """Peak bytes of live tensors over weights and input, measured and predicted."""
+    from paca_bench.complexity.memory import predict_peak_memory
+    from paca_bench.measure.memory import measure_peak_memory
+
+    case = Case.from_json(job["case"])
+    dtype = getattr(torch, case.dtype)
+    predicted = predict_peak_memory(
+        lambda: build_subject(case), input_shape(case), mode=case.mode, dtype=dtype
+    )
+    module, x = _prepare(case)
+    measured = measure_peak_memory(module, x, case.mode)
+    metrics = {
+        "peak_memory_bytes": measured.peak_bytes,
+        "predicted_peak_memory_bytes": predicted.peak_bytes,
+    }
+    if measured.reserved_bytes is not None:
+        metrics["reserved_memory_bytes"] = measured.reserved_bytes
+    return Outcome(status=Status.OK, metrics=metrics, details={"memory_method": measured.method})
+
+
+def _latency(job: Job) -> Outcome:
+    """One process's latency samples, of a call whose output is right."""
+    case = Case.from_json(job["case"])
+    module, x = _prepare(case)
+    call, between = make_call(module, x, case.mode)
+    details: dict[str, Any] = {"tokens": case_tokens(case)}
+    if job["check"]:
+        details |= _check(case, module, x, call)
+        between()
+    taken = sample_latency(
+        make_timer(case.device),
+        call,
+        between,
+        slice_s=job["slice_s"],
+        precision=job["precision"],
+    )
+    details |= {"warmup_s": [taken.warmup_s], "stable": [taken.stable]}
+    return Outcome(status=Status.OK, samples={"latency_s": taken.samples_s}, details=details)
+
+
+def _check(
+    case: Case, module: torch.nn.Module, x: torch.Tensor, call: Callable[[], torch.Tensor]
+) -> dict[str, Any]:
+    """Raise ``WrongResult`` unless the output is right; say how far it was checked."""
+    out = call()
+    expected = (case.batch, NUM_CLASSES) if case.level == "host" else input_shape(case)
+    check_shape(out, expected)
+    check_finite(out)
+    path = kernel_path(module, x)
+    try:
+        deviation = check_against_float64(module, x, out)
+    except (RuntimeError, MemoryError) as error:
+        # The reference needs twice the memory; the case itself may still fit.
+        if not _is_out_of_memory(error):
+            raise
+        return {"kernel_path": path, "checked": "finite (no memory for a float64 reference)"}
+    return {"kernel_path": path, "checked": "float64", "deviation": deviation}
+
+
+def _accuracy(job: Job) -> Outcome:
+    """Test top-1 of one training."""
+    from paca_bench.data.registry import load_dataset
+    from paca_bench.measure.accuracy import make_recipe, train_and_test
+
+    case = Case.from_json(job["case"])
+    recipe = make_recipe(steps=job["train_steps"] or None)
+    result = train_and_test(case, load_dataset(job["data"]), recipe, job["seed"])
+    status = Status.OK if result.diverged is None else Status.ERROR
+    return Outcome(
+        status=status,
+        reason=result.diverged or "",
+        samples={"accuracy": [result.test_accuracy]},
+        details={
+            "dataset": job["data"],
+            "num_test": result.num_test,
+            "train_steps": result.steps,
+            "train_loss": [result.train_loss],
+            "train_images_per_s": [result.images_per_s],
+            "tokens": case_tokens(case),
+        },
+    )
+
+
+def _prepare(case: Case) -> tuple[torch.nn.Module, torch.Tensor]:
+    """The module and a standard normal input, in the case's dtype on its device.
+
+    A layer's input carries gradients in training, as it would inside a network.
+    """
+    dtype = getattr(torch, case.dtype)
+    module = build_subject(case).to(device=case.device, dtype=dtype)
+    module.train(case.mode == "train")
+    x = torch.randn(input_shape(case)).to(device=case.device, dtype=dtype)
+    return module, x.requires_grad_(case.mode == "train" and case.level == "layer")
+
+
+def _status_of(error: Exception) -> Status:
+    if isinstance(error, WrongResult | CountError):
+        return Status.WRONG
+    if isinstance(error, UnsupportedError | NotImplementedError):
+        return Status.NOT_SUPPORTED
+    return Status.OUT_OF_MEMORY if _is_out_of_memory(error) else Status.ERROR
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    texts = ("can't allocate memory", "not enough memory", "std::bad_alloc")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
+    )
+
+
+def _reason_of(error: Exception) -> str:
+    """The message; for what is not ours, with its type and the place it came from."""
+    if isinstance(error, PacaBenchError | WrongResult):
+        return str(error)
+    text = (str(error).strip().splitlines() or [""])[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {text}{place}"
+
+
+_JOBS: Mapping[str, Callable[[Job], Outcome]] = {
+    "probe": _probe,
+    "complexity": _complexity,
+    "memory": _memory,
+    "latency": _latency,
+    "accuracy": _accuracy,
+}
