@@ -1,0 +1,244 @@
+"""The registry of published architectures, built-in and the user's, by one and the same route.
+
+An architecture is a class decorated with ``register_model`` plus a closed-form cost; its
+published variants are rows of data. It is found in a module of this package, or in any file
+that is imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import pkgutil
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from paca_bench.attention.registry import Grid, check_integer
+from paca_bench.complexity.cost import CostSum
+from paca_bench.errors import PluginError, SpecError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Options = Mapping[str, Any]
+ImageSize = int | Sequence[int]
+# What every constructor takes, and what every cost may ask for beside the constructor's settings.
+_INPUTS = ("num_classes", "img_size")
+_SHAPE = ("height", "width", "num_classes")
+_REQUIRED = object()
+
+ModuleClass = TypeVar("ModuleClass", bound="type[nn.Module]")
+
+
+class Variant:
+    """One published variant: a name, and its settings among the constructor's keywords."""
+
+    def __init__(self, name: str, **settings: Any) -> None:
+        self.name = name
+        self.settings: Options = settings
+
+
+@dataclass(frozen=True)
+class Model:
+    """A registered variant of an architecture.
+
+    Attributes:
+        name: what ``--model`` takes.
+        title: the architecture's name for people.
+        source: the paper.
+        module: the class that computes it.
+        cost_function: its closed form; see ``register_model``.
+        settings: the variant's row, over the constructor's defaults.
+        dense_settings: what to add to serve as the backbone of a dense task; None where the
+            architecture has no stage maps.
+    """
+
+    name: str
+    title: str
+    source: str
+    module: type[nn.Module]
+    cost_function: Callable[..., CostSum]
+    settings: Options = field(default_factory=dict)
+    dense_settings: Options | None = None
+
+    @cached_property
+    def defaults(self) -> dict[str, Any]:
+        """Setting -> its value for this variant."""
+        parameters = inspect.signature(self.module).parameters.values()
+        values = {
+            p.name: _REQUIRED if p.default is p.empty else p.default
+            for p in parameters
+            if p.name not in _INPUTS
+        }
+        return {**values, **self.settings}
+
+    def build(
+        self, *, num_classes: int = 1000, img_size: ImageSize = 224, **options: Any
+    ) -> nn.Module:
+        """The module; see ``create_model``."""
+        check_integer("num_classes", num_classes, least=0)
+        settings = self._with(options)
+        return self.module(num_classes=num_classes, img_size=image_size(img_size), **settings)
+
+    def cost(self, *, height: int, width: int, num_classes: int = 1000, **options: Any) -> CostSum:
+        """The closed-form cost for one image; see ``model_cost``."""
+        check_integer("num_classes", num_classes, least=0)
+        height, width = image_size((height, width))
+        shape = {"height": height, "width": width, "num_classes": num_classes}
+        known = {**self._with(options), **shape}
+        wanted = inspect.signature(self.cost_function).parameters
+        return self.cost_function(**{name: known[name] for name in wanted})
+
+    def _with(self, options: Options) -> dict[str, Any]:
+        for name, value in options.items():
+            if name not in self.defaults:
+                raise SpecError(
+                    f"{self.name} has no option {name!r} (given {value!r}); "
+                    f"its options are {', '.join(self.defaults)}"
+                )
+        return {**self.defaults, **options}
+
+
+def image_size(size: ImageSize) -> Grid:
+    """(H, W) of an image from a side or a pair.
+
+    Raises:
+        SpecError: it is neither, or not of positive integers.
+    """
+    pair = size if isinstance(size, Sequence) else (size, size)
+    if len(pair) != 2:
+        raise SpecError(f"img_size must be a side or (H, W), not {size!r}")
+    for name, side in zip(("image height", "image width"), pair, strict=True):
+        check_integer(name, side)
+    return (pair[0], pair[1])
+
+
+_models: dict[str, Model] = {}
+
+
+def register_model(
+    *variants: Variant,
+    title: str,
+    source: str,
+    cost: Callable[..., CostSum],
+    dense_settings: Options | None = None,
+) -> Callable[[ModuleClass], ModuleClass]:
+    """Class decorator that adds an architecture's variants, for ``create_model`` and sweeps.
+
+    Args:
+        *variants: the rows; each setting is a keyword of the class's constructor.
+        title: the architecture's name for people.
+        source: the paper, for the report.
+        cost: a function of keyword arguments among ``height``, ``width``, ``num_classes`` and
+            the class's own settings, returning the ``CostSum`` for one image.
+        dense_settings: see ``Model``.
+
+    The class's constructor takes the keywords ``num_classes`` (0: no head) and ``img_size``
+    = (H, W); its ``forward`` takes images ``[B, 3, H, W]`` and gives logits.
+
+    Raises:
+        PluginError: a name is taken or malformed, the constructor lacks a keyword, or a row or
+            ``cost`` has one that the constructor does not.
+    """
+
+    def register(module: ModuleClass) -> ModuleClass:
+        rows = [
+            Model(v.name, title, source, module, cost, v.settings, dense_settings) for v in variants
+        ]
+        for row in rows:
+            _check_model(row)
+        _models.update({row.name: row for row in rows})
+        return module
+
+    return register
+
+
+def _check_model(model: Model) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", model.name):
+        raise PluginError(
+            f"model name {model.name!r} is not allowed; use lower-case letters, digits and _"
+        )
+    if model.name in _models:
+        taken = _models[model.name].module
+        raise PluginError(
+            f"model {model.name!r} is already registered by {taken.__module__}."
+            f"{taken.__qualname__}; choose another name"
+        )
+    keywords = inspect.signature(model.module).parameters
+    lacking = [name for name in _INPUTS if name not in keywords]
+    if lacking:
+        raise PluginError(f"model {model.name!r}: its constructor lacks {', '.join(lacking)}")
+    wanted = [*model.settings, *inspect.signature(model.cost_function).parameters]
+    foreign = [name for name in wanted if name not in keywords and name not in _SHAPE]
+    if foreign:
+        raise PluginError(
+            f"model {model.name!r}: {', '.join(foreign)} is not among the constructor's keywords "
+            f"({', '.join(keywords)})"
+        )
+
+
+def models() -> dict[str, Model]:
+    """All models by name."""
+    package = import_module("paca_bench.models")
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        import_module(module.name)
+    return dict(_models)
+
+
+def model_names() -> list[str]:
+    """The names of all models, sorted."""
+    return sorted(models())
+
+
+def get_model(name: str) -> Model:
+    """The model called ``name``.
+
+    Raises:
+        SpecError: there is none; the message lists the nearest names.
+    """
+    known = models()
+    if name not in known:
+        near = difflib.get_close_matches(str(name), known, n=4, cutoff=0.4) or sorted(known)
+        raise SpecError(f"unknown model {name!r}; the nearest names are {', '.join(near)}")
+    return known[name]
+
+
+def create_model(
+    name: str, *, num_classes: int = 1000, img_size: ImageSize = 224, **options: Any
+) -> nn.Module:
+    """Build a published architecture, with random weights, in float32.
+
+    Args:
+        name: a registered name, such as ``swin_tiny_patch4_window7_224``.
+        num_classes: outputs of the head; 0 builds no head, and ``forward`` gives the pooled
+            features ``[B, C]``.
+        img_size: side or (H, W) of the images that size-dependent parts are made for. Only
+            DeiT is bound to it; the others take further sizes.
+        **options: settings that differ from the published row, such as ``clusters``.
+
+    Returns:
+        A module: images ``[B, 3, H, W]`` -> logits ``[B, num_classes]``; those with stages
+        also have ``forward_features``: images -> four maps ``[B, C, H, W]``.
+
+    Raises:
+        SpecError: unknown name or option, or a value that makes no sense.
+        UnsupportedError: the architecture cannot work at ``img_size``.
+    """
+    return get_model(name).build(num_classes=num_classes, img_size=img_size, **options)
+
+
+def model_cost(
+    name: str, *, height: int, width: int, num_classes: int = 1000, **options: Any
+) -> CostSum:
+    """The closed-form cost of ``create_model`` for one image; nothing is built.
+
+    Raises:
+        SpecError: unknown name or option, or a value that makes no sense.
+        UnsupportedError: the architecture cannot work at this size.
+    """
+    model = get_model(name)
+    return model.cost(height=height, width=width, num_classes=num_classes, **options)
