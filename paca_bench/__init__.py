@@ -31,7 +31,7 @@ _HOMES = {
     "write_report": "paca_bench.report.html",
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the keys are strings
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ from paca_bench.attention.registry import Mechanism, get_mechanism, mechanisms
 from paca_bench.axes import Size
 from paca_bench.environment import usable_cores
 from paca_bench.errors import SpecError, UnsupportedError
+from paca_bench.measure.recipe import Recipe, default_recipe, training_macs
 from paca_bench.models.geometry import get_geometry
 from paca_bench.models.subject import case_cost
 from paca_bench.record import Case, Status
@@ -26,6 +27,7 @@ CALL_OVERHEAD_S = {"layer": 0.2e-3, "host": 8e-3}
 PROCESS_START_S = 0.15
 SECONDS_PER_UNIT = 0.4
 CALLS_PER_UNIT = 4
+ASSUMED_TEST_IMAGES = 1000
 # How much of a budget accuracy may take where other metrics want some too.
 ACCURACY_SHARE = 0.4
 
@@ -105,7 +107,17 @@ def _grid(spec: SweepSpec, device: str) -> Iterator[tuple[Case, tuple[str, ...]]
     if "accuracy" in spec.metrics and "host" in spec.levels:
         for variant, size in itertools.product(variants, spec.accuracy_resolutions):
             fit = _case(spec, device, "host", variant, size, "fit")
+            fit = replace(fit, batch=make_recipe(spec, device).batch_size)
             yield fit, tuple(g for g in spec.metrics if g in ("complexity", "accuracy"))
+
+
+def make_recipe(spec: SweepSpec, device: str) -> Recipe:
+    """The recipe of all trainings of a sweep: the default one, at the steps asked for."""
+    recipe = default_recipe(device)
+    if not spec.train_steps:
+        return recipe
+    warmup = min(recipe.warmup_steps, spec.train_steps // 10)
+    return replace(recipe, steps=spec.train_steps, warmup_steps=warmup)
 
 
 def _variants(mechanism: Mechanism, spec: SweepSpec) -> list[tuple[str, int | None]]:
@@ -146,9 +158,8 @@ def _predict(case: Case, groups: tuple[str, ...], spec: SweepSpec, machine: Mach
         return planned.refuse(groups, Status.NOT_SUPPORTED, str(error))
     rate = EFFICIENCY * machine.macs_per_s
     if case.mode == "fit":
-        from paca_bench.data.training_cost import training_macs
-
-        call_s = training_macs(case, spec) / rate
+        recipe = make_recipe(spec, case.device)
+        call_s = training_macs(case, recipe, num_test=ASSUMED_TEST_IMAGES, num_classes=10) / rate
         return replace(planned, macs=macs, call_s=call_s, wall_s=spec.seeds * call_s)
     factor = TRAIN_FACTOR if case.mode == "train" else 1.0
     call_s = factor * (CALL_OVERHEAD_S[case.level] + case.batch * macs / rate)

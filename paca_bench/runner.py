@@ -21,6 +21,7 @@ from paca_bench.plan import (
     PROCESS_START_S,
     SECONDS_PER_UNIT,
     PlannedCase,
+    make_recipe,
     over_budget_reason,
 )
 from paca_bench.record import Record, Status
@@ -210,7 +211,7 @@ class Runner:
                 job = {
                     "seed": self._spec.seed + seed,
                     "data": self._spec.data,
-                    "train_steps": self._spec.train_steps,
+                    "recipe": make_recipe(self._spec, one.case.device).to_json(),
                 }
                 self._job(one, "accuracy", job, self._timeout(end))
 

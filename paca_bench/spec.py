@@ -164,32 +164,38 @@ def read_suite(name_or_path: str) -> dict[str, Any]:
     Raises:
         SpecError: there is no such suite, or it is not TOML with a table ``[sweep]``.
     """
+    path, data = _load_suite(name_or_path)
+    settings = dict(data["sweep"])
+    if "plugin" in settings:
+        plugins = _names(settings["plugin"], "plugin")
+        settings["plugin"] = [str(path.parent / plugin) for plugin in plugins]
+    return settings
+
+
+def suite_title(name_or_path: str) -> str:
+    """What a suite says of itself; raises as ``read_suite``."""
+    return str(_load_suite(name_or_path)[1].get("title", ""))
+
+
+def _load_suite(name_or_path: str) -> tuple[Path, dict[str, Any]]:
     path = Path(name_or_path)
-    if path.exists():
-        text = _read(path)
-        folder = path.parent
-    elif path.stem in suite_names() and path.suffix in ("", ".toml"):
-        text = (_suites() / f"{path.stem}.toml").read_text(encoding="utf-8")
-        folder = Path()
-    else:
+    if not path.exists() and path.stem in suite_names() and path.suffix in ("", ".toml"):
+        path = _suites() / f"{path.stem}.toml"
+    if not path.is_file():
         raise SpecError(
             f"no suite {name_or_path!r}; give a TOML file or one of {', '.join(suite_names())}"
         )
     try:
-        data = tomllib.loads(text)
+        data = tomllib.loads(_read(path))
     except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"suite {name_or_path}: not valid TOML: {error}") from error
+        raise SpecError(f"suite {path}: not valid TOML: {error}") from error
     unknown = data.keys() - {"sweep", "title"}
     if unknown or not isinstance(data.get("sweep"), dict):
         raise SpecError(
-            f"suite {name_or_path} must hold one table [sweep] (and may hold a title)"
+            f"suite {path} must hold one table [sweep] and may hold a title"
             + (f", not {', '.join(sorted(unknown))}" if unknown else "")
         )
-    settings = dict(data["sweep"])
-    if "plugin" in settings:
-        plugins = _names(settings["plugin"], "plugin")
-        settings["plugin"] = [str(folder / plugin) for plugin in plugins]
-    return settings
+    return path, data
 
 
 def _suites() -> Path:

@@ -28,6 +28,7 @@ from paca_bench.measure.check import (
 )
 from paca_bench.measure.kernel import kernel_path
 from paca_bench.measure.latency import make_call, make_timer, sample_latency
+from paca_bench.measure.recipe import Recipe
 from paca_bench.models.subject import NUM_CLASSES, build_subject, case_tokens, input_shape
 from paca_bench.plugins import load_plugins
 from paca_bench.record import Case, Status
@@ -96,7 +97,7 @@ def _complexity(job: Job) -> Outcome:
             "elementwise_ops": counts.elementwise_ops,
             "params": sum(p.numel() for p in _on_meta(case).parameters()),
         },
-        details={"macs_by_category": dict(counts.by_category)},
+        details={"tokens": case_tokens(case), "macs_by_category": dict(counts.by_category)},
     )
 
 
@@ -168,23 +169,27 @@ def _check(
 def _accuracy(job: Job) -> Outcome:
     """Test top-1 of one training."""
     from paca_bench.data.registry import load_dataset
-    from paca_bench.measure.accuracy import make_recipe, train_and_test
+    from paca_bench.measure.accuracy import train_and_test
 
     case = Case.from_json(job["case"])
-    recipe = make_recipe(steps=job["train_steps"] or None)
+    recipe = Recipe(**job["recipe"])
     result = train_and_test(case, load_dataset(job["data"]), recipe, job["seed"])
-    status = Status.OK if result.diverged is None else Status.ERROR
+    if result.test_accuracy is None:
+        reason = f"the training of seed {job['seed']} diverged at step {result.diverged_at}"
+        return Outcome(status=Status.ERROR, reason=reason)
     return Outcome(
-        status=status,
-        reason=result.diverged or "",
+        status=Status.OK,
         samples={"accuracy": [result.test_accuracy]},
         details={
+            "tokens": case_tokens(case),
             "dataset": job["data"],
+            "recipe": recipe.to_json(),
             "num_test": result.num_test,
-            "train_steps": result.steps,
+            "seeds": [job["seed"]],
             "train_loss": [result.train_loss],
             "train_images_per_s": [result.images_per_s],
-            "tokens": case_tokens(case),
+            # One digit a test image, for comparisons image by image.
+            "test_outcomes": ["".join(map(str, result.outcomes))],
         },
     )
 

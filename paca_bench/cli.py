@@ -1,0 +1,228 @@
+"""The command line: parses, calls, prints. Everything heavy is imported inside a command."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from paca_bench.errors import PacaBenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+app = typer.Typer(
+    name="paca-bench",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Fair, uncertainty-aware benchmarks of vision attention: PaCa, Swin, PVT and ViT.",
+)
+
+INTERRUPTED = 130
+
+Text = str | None
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from paca_bench.version import package_version
+
+        typer.echo(f"paca-bench {package_version()}")
+        raise typer.Exit
+
+
+def _option(help_text: str, *names: str) -> Any:
+    return typer.Option(*names, help=help_text, show_default=False)
+
+
+@app.command()
+def sweep(
+    res: Annotated[
+        Text, _option("Resolutions: 224..1024, 224..1024:160, 224..1024/9, 224,384,256x192.")
+    ] = None,
+    mechanism: Annotated[Text, _option("Mechanisms, by comma.  [default: all]")] = None,
+    clusters: Annotated[
+        Text, _option("Numbers of clusters M, by comma.  [default: 25,49,100]")
+    ] = None,
+    level: Annotated[Text, _option("host, layer.  [default: both]")] = None,
+    host: Annotated[
+        Text, _option("Size of the pyramid: nano, tiny, small.  [default: nano]")
+    ] = None,
+    stage: Annotated[
+        Text, _option("Stages whose geometry layers are measured at.  [default: 1]")
+    ] = None,
+    metrics: Annotated[
+        Text, _option("complexity, latency, memory, accuracy.  [default: all]")
+    ] = None,
+    mode: Annotated[Text, _option("forward, train.  [default: both]")] = None,
+    batch: Annotated[Text, _option("Images per call, by comma.  [default: 1]")] = None,
+    dtype: Annotated[
+        Text, _option("float32, bfloat16, float16, float64.  [default: float32]")
+    ] = None,
+    device: Annotated[Text, _option("auto, cpu, cuda or cuda:INDEX.  [default: auto]")] = None,
+    budget: Annotated[Text, _option("Total wall time: 90s, 5m, 1h30m.  [default: 10m]")] = None,
+    precision: Annotated[
+        Text, _option("Half-width of a latency's interval to stop at.  [default: 2%]")
+    ] = None,
+    processes: Annotated[Text, _option("Fewest processes per latency.  [default: 3]")] = None,
+    timeout: Annotated[Text, _option("Longest time of one process.  [default: 5m]")] = None,
+    threads: Annotated[Text, _option("CPU threads; 0 for all.  [default: 0]")] = None,
+    allocator: Annotated[
+        Text, _option("tuned keeps freed memory in the process; system.  [default: tuned]")
+    ] = None,
+    seed: Annotated[Text, _option("Of order, weights and inputs.  [default: 0]")] = None,
+    data: Annotated[
+        Text, _option("Images for accuracy: mnist5k, folder:DIR.  [default: mnist5k]")
+    ] = None,
+    accuracy_res: Annotated[
+        Text, _option("Resolutions to train accuracy at.  [default: 32]")
+    ] = None,
+    seeds: Annotated[Text, _option("Trainings per accuracy.  [default: 3]")] = None,
+    train_steps: Annotated[Text, _option("Steps per training.  [default: the recipe's]")] = None,
+    plugin: Annotated[
+        list[str] | None, _option("Python file with mechanisms of yours; may repeat.")
+    ] = None,
+    suite: Annotated[Text, _option("A TOML suite, or the name of one that ships.")] = None,
+    out: Annotated[Path | None, _option("Run folder.  [default: results/DATE]")] = None,
+    resume: Annotated[bool, _option("Go on with the run in --out.", "--resume")] = False,
+    dry_run: Annotated[
+        bool, _option("Print the plan with predicted cost and memory; run nothing.", "--dry-run")
+    ] = False,
+) -> None:
+    """Measure mechanisms over resolution and cluster count, and write a report."""
+    control = ("suite", "out", "resume", "dry_run")
+    given = {k: v for k, v in locals().items() if v is not None and k not in control}
+    if dry_run:
+        _print_plan(suite, given)
+        return
+    _run_sweep(suite, out, resume, given)
+
+
+def _run_sweep(suite: Text, out: Path | None, resume: bool, settings: Mapping[str, Any]) -> None:
+    from rich.console import Console
+
+    from paca_bench.progress import make_progress
+    from paca_bench.sweeper import default_folder, sweep
+
+    console = Console(stderr=False)
+    folder = out or default_folder()
+    with make_progress(console) as progress:
+        try:
+            run = sweep(suite=suite, out=folder, resume=resume, observer=progress, **settings)
+        except KeyboardInterrupt:
+            progress.close()
+            typer.echo(
+                f"interrupted; what was measured is kept. Go on with: "
+                f"paca-bench sweep --resume --out {folder}",
+                err=True,
+            )
+            raise typer.Exit(INTERRUPTED) from None
+    _summarise(console, run)
+
+
+def _summarise(console: Any, run: Path) -> None:
+    from paca_bench.report.html import write_report
+    from paca_bench.report.text import print_summary
+    from paca_bench.results import load_results
+    from paca_bench.store import REPORT_FILE
+
+    print_summary(load_results(run), console)
+    report = write_report(run, run / REPORT_FILE)
+    typer.echo(f"\nRun folder: {run}\nReport:     {report}")
+
+
+def _print_plan(suite: Text, settings: Mapping[str, Any]) -> None:
+    from rich.console import Console
+
+    from paca_bench.preview import print_plan
+    from paca_bench.sweeper import preview
+
+    print_plan(preview(suite, settings), Console())
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write.")],
+) -> None:
+    """Rebuild a run's HTML report, or compare several runs in one."""
+    from paca_bench.report.html import write_report
+
+    typer.echo(f"Report: {write_report(runs, output)}")
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[
+        Text,
+        typer.Argument(help="mechanisms, levels, metrics, suites or data.", show_default=False),
+    ] = None,
+    plugin: Annotated[list[str] | None, _option("Python file with mechanisms of yours.")] = None,
+    json: Annotated[bool, _option("Print one JSON object.", "--json")] = False,
+) -> None:
+    """What there is: mechanisms, levels, metrics, suites and data sets."""
+    from paca_bench.catalogue import catalogue, print_catalogue
+
+    content = catalogue(kind, plugin or ())
+    if json:
+        _print_json(content)
+    else:
+        print_catalogue(content)
+
+
+@app.command()
+def explain(
+    mechanism: Annotated[str, typer.Argument(help="See 'paca-bench list mechanisms'.")],
+    grid: Annotated[str, typer.Option(help="Tokens: HxW, or one side of a square.")] = "56x56",
+    dim: Annotated[int, typer.Option(help="Channels C.")] = 96,
+    heads: Annotated[int, typer.Option(help="Heads h.")] = 2,
+    clusters: Annotated[int | None, _option("Clusters M, where the mechanism has them.")] = None,
+    option: Annotated[
+        list[str] | None, _option("A further option as NAME=VALUE; may repeat.")
+    ] = None,
+    plugin: Annotated[list[str] | None, _option("Python file with mechanisms of yours.")] = None,
+    json: Annotated[bool, _option("Print one JSON object.", "--json")] = False,
+) -> None:
+    """What one attention module costs: closed form, per term, parameters and memory."""
+    from paca_bench.explain import explain_mechanism, print_explanation
+
+    content = explain_mechanism(
+        mechanism,
+        grid=grid,
+        dim=dim,
+        num_heads=heads,
+        clusters=clusters,
+        options=option or (),
+        plugins=plugin or (),
+    )
+    if json:
+        _print_json(content)
+    else:
+        print_explanation(content)
+
+
+def _print_json(content: Mapping[str, Any]) -> None:
+    import json
+
+    typer.echo(json.dumps(content, indent=2))
+
+
+def main() -> None:
+    """The entry point: an error meant for the user becomes one line and its exit code."""
+    try:
+        app()
+    except PacaBenchError as error:
+        message = " ".join(str(error).split())
+        print(f"paca-bench: {message}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""What one attention module costs before anything runs, for ``paca-bench explain``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from paca_bench.attention.registry import get_mechanism
+from paca_bench.errors import SpecError
+from paca_bench.plugins import load_plugins
+from paca_bench.units import format_bytes, format_count, format_percent
+
+Explanation = dict[str, Any]
+
+
+def explain_mechanism(
+    mechanism: str,
+    *,
+    grid: str,
+    dim: int,
+    num_heads: int,
+    clusters: int | None,
+    options: Iterable[str],
+    plugins: Iterable[str],
+) -> Explanation:
+    """The cost of a mechanism at a shape, for one image, as JSON values.
+
+    Raises:
+        SpecError: an unknown mechanism or option, or a shape that makes no sense.
+        UnsupportedError: the mechanism cannot work at this shape.
+    """
+    load_plugins(plugins)
+    chosen = get_mechanism(mechanism)
+    shape: dict[str, Any] = {"grid": parse_grid(grid), "dim": dim, "num_heads": num_heads}
+    parsed = dict(parse_option(option) for option in options)
+    if clusters is not None:
+        parsed["num_clusters"] = clusters
+    cost = chosen.cost(**shape, **parsed)
+    return {
+        "mechanism": mechanism,
+        "title": chosen.title,
+        "source": chosen.source,
+        **shape,
+        "options": {**chosen.defaults, **parsed},
+        "formula": cost.formula,
+        "latex": cost.latex,
+        "symbols": dict(cost.values),
+        "macs": cost.macs,
+        "flops": cost.flops,
+        "terms": cost.terms,
+        "term_formulas": {name: str(e) for name, e in cost.expressions.items()},
+        "params": cost.params,
+        "param_terms": cost.param_terms,
+        **_memory(chosen, shape, parsed),
+    }
+
+
+def _memory(mechanism: Any, shape: dict[str, Any], options: dict[str, Any]) -> dict[str, int]:
+    """Predicted peak bytes over weights and input, float32, one image, forward and train."""
+    import torch
+
+    from paca_bench.complexity.memory import predict_peak_memory
+    from paca_bench.models.host import Layer
+
+    height, width = shape["grid"]
+
+    def peak(mode: str) -> int:
+        prediction = predict_peak_memory(
+            lambda: Layer(mechanism.build(**shape, **options), shape["grid"]),
+            (1, height * width, shape["dim"]),
+            mode=mode,
+            dtype=torch.float32,
+        )
+        return int(prediction.peak_bytes)
+
+    return {
+        "peak_memory_bytes": peak("forward"),
+        "peak_memory_bytes_train": peak("train"),
+    }
+
+
+def parse_grid(text: str) -> tuple[int, int]:
+    """``56x48`` or ``56`` to (H, W).
+
+    Raises:
+        SpecError: neither.
+    """
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip())
+    if not match:
+        raise SpecError(f"--grid {text!r} is not a grid of tokens; write HxW, such as 56x56")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def parse_option(text: str) -> tuple[str, Any]:
+    """``NAME=VALUE`` with the value as an integer, a float, true/false or text.
+
+    Raises:
+        SpecError: there is no ``=``.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise SpecError(f"--option {text!r} is not NAME=VALUE, such as window_size=8")
+    for convert in (int, float):
+        try:
+            return name, convert(value)
+        except ValueError:
+            continue
+    return name, {"true": True, "false": False}.get(value.lower(), value)
+
+
+def print_explanation(content: Explanation) -> None:
+    """Formula, terms, parameters and memory as text on standard output."""
+    console = Console()
+    height, width = content["grid"]
+    console.print(f"[bold]{escape(content['title'])}[/bold]  {escape(content['source'])}")
+    console.print(
+        f"grid {height}x{width}, C = {content['dim']}, h = {content['num_heads']}, "
+        + ", ".join(f"{name} = {value}" for name, value in content["options"].items()),
+        highlight=False,
+    )
+    table = Table(box=None)
+    for heading in ("term", "closed form"):
+        table.add_column(heading)
+    for heading in ("MACs", "share", "parameters"):
+        table.add_column(heading, justify="right")
+    macs = max(content["macs"], 1)
+    for name in dict.fromkeys([*content["terms"], *content["param_terms"]]):
+        count = content["terms"].get(name, 0)
+        table.add_row(
+            name,
+            content["term_formulas"].get(name, ""),
+            f"{count:,}",
+            format_percent(count / macs),
+            f"{content['param_terms'].get(name, 0):,}",
+        )
+    table.add_section()
+    table.add_row("total", content["formula"], f"{content['macs']:,}", "", f"{content['params']:,}")
+    console.print(table)
+    console.print(
+        f"{format_count(content['macs'], 'MACs')}, {format_count(content['flops'], 'FLOPs')} "
+        f"(2 per MAC), {format_count(content['params'])} parameters per image of "
+        f"{height * width} tokens",
+        highlight=False,
+    )
+    console.print(
+        f"predicted peak memory over weights and input, float32, batch 1: "
+        f"{format_bytes(content['peak_memory_bytes'])} forward, "
+        f"{format_bytes(content['peak_memory_bytes_train'])} train",
+        highlight=False,
+    )
