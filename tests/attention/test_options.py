@@ -47,7 +47,7 @@ MISTAKES = [
 @pytest.mark.parametrize("make", [create_attention, attention_cost])
 @pytest.mark.parametrize(("mechanism", "change", "message"), MISTAKES)
 def test_a_mistake_is_named(
-    make: Any, mechanism: str, change: dict[str, Any], message: str
+    make: Callable[..., object], mechanism: str, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(SpecError) as caught:
         make(mechanism, **{**SHAPE, **change})
