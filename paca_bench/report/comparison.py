@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from paca_bench.analyse.curves import Row, records
 from paca_bench.analyse.statistics import Estimate, ratio_estimate
-from paca_bench.report.places import Row, is_measured, plain
+from paca_bench.report.places import is_measured, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,7 @@ def latency_ratios(frame: pd.DataFrame, runs: list[str]) -> list[RatioRow]:
     """Every case whose latency was measured in the first run and in a later one."""
     measured: list[Row] = [
         row
-        for row in frame.to_dict("records")
+        for row in records(frame)
         if is_measured(row, "latency_s", "latency") and row["latency_samples_s"]
     ]
     first = {row["case_hash"]: row for row in measured if row["run"] == runs[0]}

@@ -14,15 +14,16 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from paca_bench.report.places import (
-    Row,
-    group_reason,
-    is_censored,
-    is_number,
-    plain,
-    resolution_text,
+from paca_bench.analyse.curves import Row, resolution_text
+from paca_bench.report.places import ending, is_censored, is_number, plain
+from paca_bench.report.quantities import (
+    ACCURACY,
+    LATENCIES,
+    Quantity,
+    pair_of,
+    rows_of,
+    with_interval,
 )
-from paca_bench.report.quantities import ACCURACY, LATENCIES, Quantity, rows_of, with_interval
 from paca_bench.report.theme import GRID, MUTED, PAPER, TEXT, Style
 from paca_bench.units import format_percent, format_seconds
 
@@ -51,8 +52,11 @@ def scaling_figure(
     bottom, top = _log_range(quantity, points, size)
     missing = [row for row in rows if is_censored(row, quantity.group)]
     edge = top * 1.15 if missing else top
-    _log_x(figure, {float(row["resolution"]): resolution_text(row) for row in rows},
-           "image side (pixels)")
+    _log_x(
+        figure,
+        {float(row["resolution"]): resolution_text(row) for row in rows},
+        "image side (pixels)",
+    )
     _log_y(figure, bottom, edge)
     _add_guides(figure, points, quantity, size)
     for (label, run), curve in _curves(points, styles, dashes).items():
@@ -77,8 +81,10 @@ def clusters_figure(
     size, unit = quantity.unit(float(row[quantity.metric]) for row in points)
     figure = _figure(_axis_title(quantity.axis, unit))
     counts = sorted({float(row["num_clusters"]) for row in clustered})
-    others = sorted((row for row in points if not _has_clusters(row)),
-                    key=lambda row: _position(row, styles, dashes))
+    others = sorted(
+        (row for row in points if not _has_clusters(row)),
+        key=lambda row: _position(row, styles, dashes),
+    )
     lane = _lane(counts, len(others))
     ticks = {count: f"{count:.0f}" for count in counts}
     if others:
@@ -93,7 +99,9 @@ def clusters_figure(
         family = (str(row["mechanism"]), str(row["options"]), str(row["run"]))
         families.setdefault(family, []).append(row)
     for (mechanism, _, run), family_rows in families.items():
-        trace = _curve(mechanism, run, family_rows, quantity, size, styles, dashes, x="num_clusters")
+        trace = _curve(
+            mechanism, run, family_rows, quantity, size, styles, dashes, x="num_clusters"
+        )
         figure.add_trace(trace)
     return figure
 
@@ -111,17 +119,26 @@ def front_figure(front: list[Row], mode: str, styles: Styles, dashes: Dashes) ->
     size, unit = latency.unit(float(row["cost"]) for row in front)
     figure = _figure(_axis_title("accuracy", "%"))
     figure.update_layout(height=460)
-    figure.update_xaxes(title_text=_axis_title(latency.title.lower(), unit), type="log",
-                        **_one_two_five([float(row["cost"]) / size for row in front]))
+    figure.update_xaxes(
+        title_text=_axis_title(latency.title.lower(), unit),
+        type="log",
+        **_one_two_five([float(row["cost"]) / size for row in front]),
+    )
     ordered = sorted(front, key=lambda row: float(row["cost"]))
     for run in dashes:
         best = [row for row in ordered if row["run"] == run and row["on_front"]]
         if best:
-            figure.add_trace(go.Scatter(
-                x=[row["cost"] / size for row in best], y=[100 * row["accuracy"] for row in best],
-                line={"color": MUTED, "width": 1.5, "shape": "hv", "dash": dashes[run]},
-                mode="lines", name="Pareto front", hoverinfo="skip", meta={"front": True},
-            ))
+            figure.add_trace(
+                go.Scatter(
+                    x=[row["cost"] / size for row in best],
+                    y=[100 * row["accuracy"] for row in best],
+                    line={"color": MUTED, "width": 1.5, "shape": "hv", "dash": dashes[run]},
+                    mode="lines",
+                    name="Pareto front",
+                    hoverinfo="skip",
+                    meta={"front": True},
+                )
+            )
     for row in sorted(front, key=lambda row: _position(row, styles, dashes)):
         figure.add_trace(_front_point(row, size, styles))
     return figure
@@ -134,19 +151,36 @@ def _has_clusters(row: Row) -> bool:
 
 def _figure(y_title: str) -> go.Figure:
     axis = {
-        "gridcolor": GRID, "linecolor": GRID, "zeroline": False, "ticks": "outside",
-        "tickcolor": GRID, "tickfont": {"color": TEXT, "size": 12}, "automargin": True,
+        "gridcolor": GRID,
+        "linecolor": GRID,
+        "zeroline": False,
+        "ticks": "outside",
+        "tickcolor": GRID,
+        "tickfont": {"color": TEXT, "size": 12},
+        "automargin": True,
         "title": {"font": {"size": 12, "color": MUTED}, "standoff": 8},
     }
-    figure = go.Figure(layout={
-        "template": {"data": {}}, "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)", "font": {"family": _FONT, "size": 12, "color": TEXT},
-        "margin": {"l": 8, "r": 42, "t": 34, "b": 8},
-        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": MUTED, "activecolor": TEXT}, "showlegend": False, "height": 380,
-        "hovermode": "closest", "hoverlabel": {"bgcolor": PAPER, "bordercolor": GRID,
-                                               "font": {"color": TEXT}, "align": "left"},
-        "xaxis": axis, "yaxis": axis,
-    })
+    figure = go.Figure(
+        layout={
+            "template": {"data": {}},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "font": {"family": _FONT, "size": 12, "color": TEXT},
+            "margin": {"l": 8, "r": 42, "t": 34, "b": 8},
+            "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": MUTED, "activecolor": TEXT},
+            "showlegend": False,
+            "height": 380,
+            "hovermode": "closest",
+            "hoverlabel": {
+                "bgcolor": PAPER,
+                "bordercolor": GRID,
+                "font": {"color": TEXT},
+                "align": "left",
+            },
+            "xaxis": axis,
+            "yaxis": axis,
+        }
+    )
     figure.update_yaxes(title_text=y_title)
     return figure
 
@@ -164,24 +198,26 @@ def _log_range(quantity: Quantity, points: list[Row], size: float) -> tuple[floa
     return min(positive) / size / 1.35, max(positive) / size * 1.35
 
 
-def _log_x(
-    figure: go.Figure, ticks: Mapping[float, str], title: str, end: float = 0.0
-) -> None:
+def _log_x(figure: go.Figure, ticks: Mapping[float, str], title: str, end: float = 0.0) -> None:
     """Ticks where the data are, as many as have room; ``end`` extends the axis."""
     values = sorted(ticks)
     last = max(values[-1], end)
     room = max(0.05 * math.log10(last / values[0]), 0.03)
     shown = _spread(values)
     figure.update_xaxes(
-        type="log", title_text=title, tickmode="array", tickvals=shown,
+        type="log",
+        title_text=title,
+        tickmode="array",
+        tickvals=shown,
         ticktext=[ticks[value] for value in shown],
         range=[math.log10(values[0]) - room, math.log10(last) + room],
     )
 
 
 def _log_y(figure: go.Figure, bottom: float, top: float) -> None:
-    figure.update_yaxes(type="log", range=[math.log10(bottom), math.log10(top)],
-                        **_one_two_five([bottom, top]))
+    figure.update_yaxes(
+        type="log", range=[math.log10(bottom), math.log10(top)], **_one_two_five([bottom, top])
+    )
 
 
 def _spread(values: list[float], share: float = 0.085) -> list[float]:
@@ -207,9 +243,7 @@ def _position(row: Row, styles: Styles, dashes: Dashes) -> tuple[int, int]:
     return list(styles).index(row["label"]), list(dashes).index(row["run"])
 
 
-def _curves(
-    rows: list[Row], styles: Styles, dashes: Dashes
-) -> dict[tuple[str, str], list[Row]]:
+def _curves(rows: list[Row], styles: Styles, dashes: Dashes) -> dict[tuple[str, str], list[Row]]:
     """Rows by label and run, in the report's order, each by resolution."""
     curves: dict[tuple[str, str], list[Row]] = {}
     ordered = sorted(rows, key=lambda r: (*_position(r, styles, dashes), float(r["resolution"])))
@@ -219,8 +253,14 @@ def _curves(
 
 
 def _curve(
-    label: str, run: str, rows: list[Row], quantity: Quantity, size: float,
-    styles: Styles, dashes: Dashes, x: str = "resolution",
+    label: str,
+    run: str,
+    rows: list[Row],
+    quantity: Quantity,
+    size: float,
+    styles: Styles,
+    dashes: Dashes,
+    x: str = "resolution",
 ) -> go.Scatter:
     """A line through the rows; each marker in its own label's style."""
     own = [styles[row["label"]] for row in rows]
@@ -233,8 +273,11 @@ def _curve(
         mode="lines+markers",
         name=escape(label),
         line={"color": color, "width": 2, "dash": dashes[run]},
-        marker={"symbol": [style.marker for style in own],
-                "color": [style.color for style in own], "size": 8},
+        marker={
+            "symbol": [style.marker for style in own],
+            "color": [style.color for style in own],
+            "size": 8,
+        },
         error_y=_error(values, [quantity.interval(row) for row in rows], size, color),
         customdata=[_hover(row, run, dashes, quantity.describe(row)) for row in rows],
         hovertemplate=_HOVER,
@@ -250,7 +293,11 @@ def _error(
         return {}
     pairs = [interval or (value, value) for interval, value in zip(intervals, values, strict=True)]
     return {
-        "type": "data", "symmetric": False, "color": color, "thickness": 1.3, "width": 3,
+        "type": "data",
+        "symmetric": False,
+        "color": color,
+        "thickness": 1.3,
+        "width": 3,
         "array": [(high - value) / size for (_, high), value in zip(pairs, values, strict=True)],
         "arrayminus": [(value - low) / size for (low, _), value in zip(pairs, values, strict=True)],
     }
@@ -265,11 +312,15 @@ def _censored(
         y=[edge] * len(rows),
         mode="markers",
         name=f"{escape(label)}: not measured",
-        marker={"symbol": f"{style.marker}-open", "color": style.color, "size": 9,
-                "line": {"width": 2, "color": style.color}},
+        marker={
+            "symbol": f"{style.marker}-open",
+            "color": style.color,
+            "size": 9,
+            "line": {"width": 2, "color": style.color},
+        },
         customdata=[
             f"<b>{escape(label)}</b><br>{_shape(row)}<br>not measured<br>"
-            + _wrapped(group_reason(row, quantity.group))
+            + _wrapped(ending(row, quantity.group))
             for row in rows
         ],
         hovertemplate=_HOVER,
@@ -285,26 +336,32 @@ def _lane(counts: list[float], others: int) -> list[float]:
 
 
 def _reference(
-    row: Row, quantity: Quantity, size: float, span: tuple[float, float],
-    styles: Styles, dashes: Dashes,
+    row: Row,
+    quantity: Quantity,
+    size: float,
+    span: tuple[float, float],
+    styles: Styles,
+    dashes: Dashes,
 ) -> go.Scatter:
     """A horizontal line over ``span`` that ends in the label's marker and interval."""
     style, run, value = styles[row["label"]], row["run"], float(row[quantity.metric])
     text = _hover(row, run, dashes, quantity.describe(row))
     return go.Scatter(
-        x=list(span), y=[value / size] * 2, mode="lines+markers", name=escape(row["label"]),
+        x=list(span),
+        y=[value / size] * 2,
+        mode="lines+markers",
+        name=escape(row["label"]),
         line={"color": style.color, "width": 1, "dash": "dash"},
-        marker={"symbol": style.marker, "color": style.color, "size": 8,
-                "opacity": [0, 1]},
+        marker={"symbol": style.marker, "color": style.color, "size": 8, "opacity": [0, 1]},
         error_y=_error([value] * 2, [None, quantity.interval(row)], size, style.color),
-        customdata=[text, text], hovertemplate=_HOVER, cliponaxis=False,
+        customdata=[text, text],
+        hovertemplate=_HOVER,
+        cliponaxis=False,
         meta={"labels": [row["label"]] * 2, "run": run},
     )
 
 
-def _add_guides(
-    figure: go.Figure, points: list[Row], quantity: Quantity, size: float
-) -> None:
+def _add_guides(figure: go.Figure, points: list[Row], quantity: Quantity, size: float) -> None:
     """Dotted lines of growth with N and N² across the axes, named in the margin."""
     first = min(float(row["resolution"]) for row in points)
     if first == max(float(row["resolution"]) for row in points):
@@ -319,14 +376,22 @@ def _add_guides(
         length = 0.999 * min(right - begin[0], (top - begin[1]) / power)
         end = (begin[0] + length, begin[1] + power * length)
         at_right = length > 0.99 * (right - begin[0])
-        figure.add_trace(go.Scatter(
-            x=[10 ** begin[0], 10 ** end[0]], y=[10 ** begin[1], 10 ** end[1]],
-            mode="lines+text", text=["", name], name=name,
-            textposition="middle right" if at_right else "top center",
-            textfont={"color": MUTED, "size": 11},
-            line={"color": MUTED, "width": 1, "dash": "dot"}, hoverinfo="skip",
-            showlegend=False, cliponaxis=False, meta={"guide": power // 2},
-        ))
+        figure.add_trace(
+            go.Scatter(
+                x=[10 ** begin[0], 10 ** end[0]],
+                y=[10 ** begin[1], 10 ** end[1]],
+                mode="lines+text",
+                text=["", name],
+                name=name,
+                textposition="middle right" if at_right else "top center",
+                textfont={"color": MUTED, "size": 11},
+                line={"color": MUTED, "width": 1, "dash": "dot"},
+                hoverinfo="skip",
+                showlegend=False,
+                cliponaxis=False,
+                meta={"guide": power // 2},
+            )
+        )
 
 
 def _front_point(row: Row, size: float, styles: Styles) -> go.Scatter:
@@ -339,21 +404,30 @@ def _front_point(row: Row, size: float, styles: Styles) -> go.Scatter:
     )
     symbol = style.marker if row["on_front"] else f"{style.marker}-open"
     return go.Scatter(
-        x=[cost / size], y=[100 * accuracy], mode="markers+text", name=escape(row["label"]),
-        marker={"symbol": symbol, "color": style.color, "size": 12,
-                "line": {"width": 2, "color": style.color}},
-        text=[escape(row["label"])], textposition="top right", cliponaxis=False,
+        x=[cost / size],
+        y=[100 * accuracy],
+        mode="markers+text",
+        name=escape(row["label"]),
+        marker={
+            "symbol": symbol,
+            "color": style.color,
+            "size": 12,
+            "line": {"width": 2, "color": style.color},
+        },
+        text=[escape(row["label"])],
+        textposition="top right",
+        cliponaxis=False,
         textfont={"color": style.color, "size": 12},
         error_x=_error([cost], [_pair(row, "cost")], size, style.color),
         error_y=_error([accuracy], [_pair(row, "accuracy")], 0.01, style.color),
-        customdata=[text], hovertemplate=_HOVER,
+        customdata=[text],
+        hovertemplate=_HOVER,
         meta={"labels": [row["label"]], "run": row["run"], "on_front": bool(row["on_front"])},
     )
 
 
 def _pair(row: Row, name: str) -> tuple[float, float] | None:
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return (float(low), float(high)) if is_number(low) and is_number(high) else None
+    return pair_of(row, f"{name}_low", f"{name}_high")
 
 
 def _hover(row: Row, run: str, dashes: Dashes, value: str) -> str:
@@ -374,4 +448,3 @@ def _shape(row: Row) -> str:
 
 def _wrapped(text: str) -> str:
     return "<br>".join(escape(line) for line in textwrap.wrap(text, 48))
-

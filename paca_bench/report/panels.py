@@ -8,19 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from paca_bench.analyse.curves import Row, groups, records, resolution_text
 from paca_bench.analyse.pareto import front_table
 from paca_bench.analyse.scaling import scaling_table
 from paca_bench.report.figures import Dashes, Styles, clusters_figure, front_figure, scaling_figure
-from paca_bench.report.places import (
-    Place,
-    Row,
-    group_reason,
-    is_censored,
-    is_number,
-    place_key,
-    places,
-    resolution_text,
-)
+from paca_bench.report.places import Place, ending, is_censored, is_number, place_key, places
 from paca_bench.report.quantities import ACCURACY, LATENCIES, SCALING, Quantity, rows_of
 
 if TYPE_CHECKING:
@@ -77,8 +69,10 @@ class ScalingPanel:
 
 def scaling_panels(frame: pd.DataFrame, styles: Styles, dashes: Dashes) -> list[ScalingPanel]:
     """Every place of the frame, hosts first."""
-    fits = {metric: scaling_table(frame, metric).to_dict("records")
-            for metric in dict.fromkeys(quantity.metric for quantity in SCALING)}
+    fits = {
+        metric: records(scaling_table(frame, metric))
+        for metric in dict.fromkeys(quantity.metric for quantity in SCALING)
+    }
     return [
         _scaling_panel(f"scaling-{number}", place, fits, styles, dashes)
         for number, place in enumerate(places(frame))
@@ -88,12 +82,14 @@ def scaling_panels(frame: pd.DataFrame, styles: Styles, dashes: Dashes) -> list[
 def _scaling_panel(
     id_: str, place: Place, fits: dict[str, list[Row]], styles: Styles, dashes: Dashes
 ) -> ScalingPanel:
-    rows: list[Row] = place.rows.to_dict("records")
+    rows = records(place.rows)
     charts, quantities = [], []
     for quantity in SCALING:
         chart = Chart(
-            f"{id_}-{quantity.id}", quantity.title,
-            scaling_figure(rows, quantity, styles, dashes), _missing(rows, quantity),
+            f"{id_}-{quantity.id}",
+            quantity.title,
+            scaling_figure(rows, quantity, styles, dashes),
+            _missing(rows, quantity),
         )
         if chart.figure or chart.notes:
             charts.append(chart)
@@ -104,17 +100,30 @@ def _scaling_panel(
         for metric, table in fits.items()
     }
     curves = [
-        (label, run, [_exponent(here[quantity.metric], label, run, quantity.mode)
-                      for quantity in quantities])
-        for label in styles for run in dashes
+        (
+            label,
+            run,
+            [
+                _exponent(here[quantity.metric], label, run, quantity.mode)
+                for quantity in quantities
+            ],
+        )
+        for label in styles
+        for run in dashes
     ]
     methods = dict.fromkeys(
         re.sub(r"of \d+ points", "of the measured points", str(fit["method"]))
-        for table in here.values() for fit in table if is_number(fit["exponent"])
+        for table in here.values()
+        for fit in table
+        if is_number(fit["exponent"])
     )
     return ScalingPanel(
-        id_, place.title, charts, quantities,
-        [curve for curve in curves if any(curve[2])], "; ".join(methods),
+        id_,
+        place.title,
+        charts,
+        quantities,
+        [curve for curve in curves if any(curve[2])],
+        "; ".join(methods),
     )
 
 
@@ -124,8 +133,14 @@ def _exponent(fits: list[Row], label: str, run: str, mode: str) -> Exponent | No
         if (fit["label"], fit["run"]) == (label, run) and mode in ("", fit["mode"]):
             if not is_number(fit["exponent"]):
                 continue
-            return Exponent(fit["exponent"], fit["exponent_low"], fit["exponent_high"],
-                            int(fit["points"]), int(fit["censored"]), _tail(fit))
+            return Exponent(
+                fit["exponent"],
+                fit["exponent_low"],
+                fit["exponent_high"],
+                int(fit["points"]),
+                int(fit["censored"]),
+                _tail(fit),
+            )
     return None
 
 
@@ -137,7 +152,7 @@ def _tail(fit: Row) -> str:
 def _missing(rows: list[Row], quantity: Quantity) -> list[str]:
     """``vit at 1024 px: over budget: predicted 41 min ...``, one per point."""
     return [
-        f"{row['label']} at {resolution_text(row)} px: {group_reason(row, quantity.group)}"
+        f"{row['label']} at {resolution_text(row)} px: {ending(row, quantity.group)}"
         for row in sorted(rows_of(rows, quantity), key=lambda r: (r["label"], r["resolution"]))
         if is_censored(row, quantity.group)
     ]
@@ -153,7 +168,8 @@ class Choices:
 
 def cluster_latency(frame: pd.DataFrame, styles: Styles, dashes: Dashes) -> Choices:
     """Latency against M: a chart per place, mode and resolution."""
-    charts, weights = [], []
+    charts: list[Chart] = []
+    weights: list[tuple[Any, ...]] = []
     for place in places(frame):
         for mode, quantity in LATENCIES.items():
             for side, rows in _by_resolution(place.rows[place.rows["mode"] == mode]):
@@ -161,23 +177,25 @@ def cluster_latency(frame: pd.DataFrame, styles: Styles, dashes: Dashes) -> Choi
                 if figure is None:
                     continue
                 title = f"{place.title}, {mode}, {resolution_text(rows[0])} px"
-                charts.append(Chart(f"clusters-{len(charts)}", title, figure,
-                                    _missing(rows, quantity)))
+                charts.append(
+                    Chart(f"clusters-{len(charts)}", title, figure, _missing(rows, quantity))
+                )
                 weights.append(_weight(place, mode, rows, quantity, side))
     return _choices(charts, weights)
 
 
 def cluster_accuracy(frame: pd.DataFrame, styles: Styles, dashes: Dashes) -> Choices:
     """Accuracy against M: a chart per host and training resolution."""
-    charts = []
+    charts: list[Chart] = []
     trained = frame[frame["mode"] == "fit"]
     for host, of_host in trained.groupby("host"):
         for _, rows in _by_resolution(of_host):
             figure = clusters_figure(rows, ACCURACY, styles, dashes)
             if figure is not None:
                 title = f"Host {host}, trained at {resolution_text(rows[0])} px"
-                charts.append(Chart(f"accuracy-{len(charts)}", title, figure,
-                                    _missing(rows, ACCURACY)))
+                charts.append(
+                    Chart(f"accuracy-{len(charts)}", title, figure, _missing(rows, ACCURACY))
+                )
     return Choices(charts)
 
 
@@ -186,29 +204,34 @@ _FRONT_AXES = ("host", "batch", "dtype", "device", "mode", "resolution", "accura
 
 def fronts(frame: pd.DataFrame, styles: Styles, dashes: Dashes) -> Choices:
     """Accuracy against latency: a chart per host place, mode, resolution and training."""
-    charts, weights = [], []
+    charts: list[Chart] = []
+    weights: list[tuple[Any, ...]] = []
     table = front_table(frame, cost="latency_s")
     hosts = {place.key: place for place in places(frame) if place.level == "host"}
-    for axes, points in table.groupby(list(_FRONT_AXES)):
-        host, batch, dtype, device, mode, side, trained = axes
+    for axes, points in groups(table, _FRONT_AXES):
+        host, batch, dtype, device, mode, side, trained = axes.values()
         place = hosts["host", host, None, batch, dtype, device]
         rows = place.rows[(place.rows["mode"] == mode) & (place.rows["resolution"] == side)]
-        timed: list[Row] = rows.to_dict("records")
+        timed = records(rows)
         shape = f"{resolution_text(timed[0])} px"
-        charts.append(Chart(
-            f"front-{len(charts)}",
-            f"{place.title}, {mode}, {shape}; trained at {trained:g} px",
-            front_figure(points.to_dict("records"), str(mode), styles, dashes),
-            _missing(timed, LATENCIES[str(mode)]),
-            f"Accuracy from training and testing at {trained:g} px; latency at {shape}. The "
-            "step line joins the mechanisms that none beats in both; open markers are dominated.",
-        ))
-        weights.append((mode == "forward", len(points), float(side)))
+        charts.append(
+            Chart(
+                f"front-{len(charts)}",
+                f"{place.title}, {mode}, {shape}; trained at {trained:g} px",
+                front_figure(records(points), mode, styles, dashes),
+                _missing(timed, LATENCIES[mode]),
+                f"Accuracy from training and testing at {trained:g} px; latency at {shape}. The "
+                "step line joins the mechanisms that none beats in both; open markers are "
+                "dominated.",
+            )
+        )
+        weights.append((mode == "forward", len(points), side))
     return _choices(charts, weights)
 
 
 def _by_resolution(frame: pd.DataFrame) -> list[tuple[float, list[Row]]]:
-    return [(float(side), rows.to_dict("records")) for side, rows in frame.groupby("resolution")]
+    ordered = frame.sort_values("resolution", kind="stable")
+    return [(axes["resolution"], records(rows)) for axes, rows in groups(ordered, ("resolution",))]
 
 
 def _weight(

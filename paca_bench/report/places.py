@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from paca_bench.record import GROUPS, Status
+from paca_bench.analyse.curves import Row, group_reason, records
+from paca_bench.record import Status
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PLACE_AXES = ("level", "host", "stage", "batch", "dtype", "device")
 _LEVEL_ORDER = {"host": 0, "layer": 1}
-_GROUP_REASON = r"(?:^|; ){group}: (.*?)(?=; (?:" + "|".join(GROUPS) + r"): |$)"
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -61,12 +57,10 @@ def timed(frame: pd.DataFrame) -> pd.DataFrame:
 def places(frame: pd.DataFrame) -> list[Place]:
     """All places with timed rows: hosts first, then layers stage by stage."""
     rows = timed(frame)
-    keys = [place_key(row) for row in rows.to_dict("records")]
+    keys = [place_key(row) for row in records(rows)]
     distinct = sorted(set(keys), key=_place_order)
     varying = [i for i in (3, 4, 5) if len({key[i] for key in distinct}) > 1]
-    return [
-        Place(key, _title(key, varying), rows[[k == key for k in keys]]) for key in distinct
-    ]
+    return [Place(key, _title(key, varying), rows[[k == key for k in keys]]) for key in distinct]
 
 
 def _place_order(key: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -78,14 +72,9 @@ def _title(key: tuple[Any, ...], varying: list[int]) -> str:
     level, host, stage, *_ = key
     parts = [f"{level} {host}" if stage is None else f"{level}, stage {stage} of {host}"]
     parts += [f"batch {key[i]}" if PLACE_AXES[i] == "batch" else str(key[i]) for i in varying]
-    return ", ".join(part[:1].upper() + part[1:] if n == 0 else part
-                     for n, part in enumerate(parts))
-
-
-def resolution_text(row: Row) -> str:
-    """``224`` for a square image, ``256x192`` otherwise."""
-    height, width = row["height"], row["width"]
-    return f"{height:.0f}" if height == width else f"{height:.0f}x{width:.0f}"
+    return ", ".join(
+        part[:1].upper() + part[1:] if n == 0 else part for n, part in enumerate(parts)
+    )
 
 
 def is_measured(row: Row, metric: str, group: str) -> bool:
@@ -99,8 +88,8 @@ def is_censored(row: Row, group: str) -> bool:
     return isinstance(status, str) and status != Status.OK
 
 
-def group_reason(row: Row, group: str) -> str:
-    """Why a group was not measured: its own part of the row's reasons, else its status."""
-    found = re.search(_GROUP_REASON.format(group=group), str(row["reason"] or ""), re.DOTALL)
+def ending(row: Row, group: str) -> str:
+    """How a group that was not measured ended, and why: ``over budget: predicted 41 min``."""
     status = str(row.get(f"{group}_status")).replace("_", " ")
-    return f"{status}: {found[1]}" if found else status
+    reason = group_reason(row, group)
+    return f"{status}: {reason}" if reason else status

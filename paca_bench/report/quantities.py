@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from paca_bench.report.places import Row, is_measured, is_number
+from paca_bench.analyse.curves import Row
+from paca_bench.report.places import is_measured, is_number
 from paca_bench.units import format_bytes, format_count, format_percent, format_seconds
 
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
@@ -20,8 +21,9 @@ class Quantity:
     """One metric of one mode.
 
     Attributes:
-        metric: the column; ``axis`` is its short name; ``low`` and ``high`` name its interval's, or are empty for a
+        metric: the column; ``low`` and ``high`` name its interval's, or are empty for a
             deterministic metric.
+        axis: the short name.
         group: the metric group whose status decides whether a value may be shown.
         mode: ``forward``, ``train``, ``fit``, or empty where the mode does not matter.
         units: ``(size, name)`` of the display units, largest first.
@@ -54,8 +56,7 @@ class Quantity:
 
     def interval(self, row: Row) -> tuple[float, float] | None:
         """The row's interval in base units, if it has one."""
-        low, high = row.get(self.low), row.get(self.high)
-        return (float(low), float(high)) if is_number(low) and is_number(high) else None
+        return pair_of(row, self.low, self.high)
 
     def describe(self, row: Row) -> str:
         """``1.23 ms [1.20 ms, 1.26 ms]``."""
@@ -69,8 +70,17 @@ class Quantity:
 
 
 def _latency(mode: str, title: str) -> Quantity:
-    return Quantity("latency_s", title, "latency", "latency", mode, _SECONDS, format_seconds,
-                    "latency_low_s", "latency_high_s")
+    return Quantity(
+        "latency_s",
+        title,
+        "latency",
+        "latency",
+        mode,
+        _SECONDS,
+        format_seconds,
+        "latency_low_s",
+        "latency_high_s",
+    )
 
 
 def _memory(mode: str, title: str) -> Quantity:
@@ -82,11 +92,27 @@ LATENCY_FORWARD = _latency("forward", "Latency, forward")
 LATENCY_TRAIN = _latency("train", "Latency, train (forward + backward)")
 MEMORY_FORWARD = _memory("forward", "Peak memory, forward")
 MEMORY_TRAIN = _memory("train", "Peak memory, train")
-ACCURACY = Quantity("accuracy", "Accuracy (test top-1)", "accuracy", "accuracy", "fit", _PERCENT,
-                    format_percent, "accuracy_low", "accuracy_high")
+ACCURACY = Quantity(
+    "accuracy",
+    "Accuracy (test top-1)",
+    "accuracy",
+    "accuracy",
+    "fit",
+    _PERCENT,
+    format_percent,
+    "accuracy_low",
+    "accuracy_high",
+)
 
 SCALING = (MACS, LATENCY_FORWARD, LATENCY_TRAIN, MEMORY_FORWARD, MEMORY_TRAIN)
 LATENCIES = {"forward": LATENCY_FORWARD, "train": LATENCY_TRAIN}
+
+
+def pair_of(row: Row, low: str, high: str) -> tuple[float, float] | None:
+    """Two columns of a row as an interval, or None unless both are numbers."""
+    if not (is_number(row.get(low)) and is_number(row.get(high))):
+        return None
+    return float(row[low]), float(row[high])
 
 
 def with_interval(

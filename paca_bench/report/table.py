@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from paca_bench.analyse.curves import Row, records, resolution_text
 from paca_bench.record import Status
-from paca_bench.report.places import Row, is_measured, is_number, plain, resolution_text
+from paca_bench.report.places import is_measured, is_number, plain
 from paca_bench.report.quantities import ACCURACY, LATENCY_FORWARD, Quantity
 from paca_bench.units import format_count, format_percent, significant
 
@@ -17,7 +18,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FILTER_AXES = (
-    "run", "level", "host", "stage", "mechanism", "mode", "batch", "dtype", "device", "status"
+    "run",
+    "level",
+    "host",
+    "stage",
+    "mechanism",
+    "mode",
+    "batch",
+    "dtype",
+    "device",
+    "status",
 )
 _NESTED = ("details", "latency_samples_s", "accuracy_samples")
 
@@ -67,23 +77,26 @@ class CaseTable:
 
 def case_table(frame: pd.DataFrame) -> CaseTable:
     """All cases of a frame; columns and filters that could not tell rows apart are left out."""
-    records: list[Row] = frame.to_dict("records")
-    rows_axes = [{axis: _axis_text(row[axis]) for axis in FILTER_AXES} for row in records]
+    found = records(frame)
+    rows_axes = [{axis: _axis_text(row[axis]) for axis in FILTER_AXES} for row in found]
     choices = {}
     for axis in FILTER_AXES:
-        found = {axes[axis] for axes in rows_axes}
-        if len(found) > 1:
-            choices[axis] = sorted(found, key=lambda text: (len(text), text))
+        values = {axes[axis] for axes in rows_axes}
+        if len(values) > 1:
+            choices[axis] = sorted(values, key=lambda text: (len(text), text))
     columns = [
-        column for key, column in _COLUMNS
+        column
+        for key, column in _COLUMNS
         if key not in ("run", "host", "stage", "batch", "dtype", "device") or key in choices
     ]
     rows = [
         CaseRow(
-            str(row["case_id"]), row["status"] == Status.OK, axes,
+            str(row["case_id"]),
+            row["status"] == Status.OK,
+            axes,
             [column.cell(row) for column in columns],
         )
-        for row, axes in zip(records, rows_axes, strict=True)
+        for row, axes in zip(found, rows_axes, strict=True)
     ]
     return CaseTable(columns, rows, choices)
 
@@ -164,19 +177,46 @@ _COLUMNS: tuple[tuple[str, Column], ...] = (
     ("stage", Column("Stage", True, _integer("stage"))),
     ("mode", Column("Mode", False, _text("mode"))),
     ("resolution", Column("Resolution (px)", True, _resolution)),
-    ("latency_s", Column("Latency (ms)", True,
-                         _metric("latency_s", "latency", _milliseconds, LATENCY_FORWARD),
-                         "one pass of one batch, with its interval")),
-    ("peak_memory_bytes", Column("Peak memory (MiB)", True,
-                                 _metric("peak_memory_bytes", "memory", _mebibytes),
-                                 "over weights and input")),
-    ("macs", Column("MACs", True, _metric("macs", "complexity", format_count),
-                    "multiply-accumulates of one image, forward")),
-    ("accuracy", Column("Accuracy (%)", True,
-                        _metric("accuracy", "accuracy", _percent, ACCURACY),
-                        "test top-1, with its interval")),
-    ("images_per_s", Column("Throughput (images/s)", True,
-                            _metric("images_per_s", "latency", significant))),
+    (
+        "latency_s",
+        Column(
+            "Latency (ms)",
+            True,
+            _metric("latency_s", "latency", _milliseconds, LATENCY_FORWARD),
+            "one pass of one batch, with its interval",
+        ),
+    ),
+    (
+        "peak_memory_bytes",
+        Column(
+            "Peak memory (MiB)",
+            True,
+            _metric("peak_memory_bytes", "memory", _mebibytes),
+            "over weights and input",
+        ),
+    ),
+    (
+        "macs",
+        Column(
+            "MACs",
+            True,
+            _metric("macs", "complexity", format_count),
+            "multiply-accumulates of one image, forward",
+        ),
+    ),
+    (
+        "accuracy",
+        Column(
+            "Accuracy (%)",
+            True,
+            _metric("accuracy", "accuracy", _percent, ACCURACY),
+            "test top-1, with its interval",
+        ),
+    ),
+    (
+        "images_per_s",
+        Column("Throughput (images/s)", True, _metric("images_per_s", "latency", significant)),
+    ),
     ("tokens", Column("N (tokens)", True, _integer("tokens"))),
     ("num_clusters", Column("M (clusters)", True, _integer("num_clusters"))),
     ("params", Column("Parameters", True, _metric("params", "complexity", format_count))),
