@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,8 +105,3 @@ def at_largest(rows: pd.DataFrame, fewest: int = 2) -> list[Row]:
         key=lambda item: (item[1]["label"].nunique() >= fewest, item[1]["resolution"].iloc[0]),
     )
     return records(sizes[-1][1].drop_duplicates("label")) if sizes else []
-
-
-def listed(items: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return " and ".join(filter(None, (", ".join(items[:-1]), *items[-1:])))

@@ -1,17 +1,19 @@
-"""The verdict's sentences: each takes rows and returns text, or None if it has no ground."""
+"""The verdict's sentences on what is cheapest and most accurate.
+
+Each takes rows and returns text, or None if it has no ground.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
 from paca_bench.analyse.curves import Row, asked, groups, measured, records, resolution_text
-from paca_bench.analyse.scaling import Crossover, Exponent, crossovers, fit_exponent
-from paca_bench.analyse.scene import Scene, at_largest, focus, layer_scene, listed
+from paca_bench.analyse.scene import Scene, at_largest, focus
 from paca_bench.analyse.statistics import Estimate, ratio_estimate
+from paca_bench.analyse.wording import interval, listed, ratio_text
 from paca_bench.record import Status
 from paca_bench.units import (
     format_bytes,
@@ -20,21 +22,6 @@ from paca_bench.units import (
     format_seconds,
     significant,
 )
-
-_WELCH = "ratios with 95% intervals from the medians of the processes, each pair by itself"
-# More exponents than this in one sentence are better read in the table.
-_MOST_EXPONENTS = 3
-
-
-def interval(text: Callable[[float], str], value: float, low: float, high: float) -> str:
-    """``1.23 ms [1.20 ms, 1.26 ms]``."""
-    return f"{text(value)} [{text(low)}, {text(high)}]"
-
-
-def ratio_text(ratio: Estimate) -> str:
-    """``2.13 [2.05, 2.20]``; with one digit more where it is close to 1."""
-    digits = 4 if ratio.low < 1.1 and ratio.high > 0.9 else 3
-    return interval(lambda v: significant(v, digits), ratio.value, ratio.low, ratio.high)
 
 
 def latency_ratio(a: Row, b: Row) -> Estimate:
@@ -49,102 +36,73 @@ def latency_text(row: Row) -> str:
 
 def latency_sentence(scene: Scene) -> str | None:
     """Which label is fastest at the largest resolution that can be compared, and by how much."""
-    rows = at_largest(measured(scene.rows, "latency_s"))
+    timed = measured(scene.rows, "latency_s")
+    rows = at_largest(timed)
     if not rows:
         return None
     lead, *others = sorted(rows, key=lambda row: float(row["latency_s"]))
     at = f"At {resolution_text(lead)} px ({scene.text})"
     method = str(lead["details"].get("latency_method", "interval as recorded"))
-    absent = _absent(scene.rows, lead, "latency")
+    absent = _absent(scene.rows, lead)
     if not others:
-        alone = "no other mechanism was measured there, so it is neither faster nor slower"
-        add = "add others with --mechanism"
         return (
-            f"{at}, {lead['label']} takes {latency_text(lead)} ({method}); {alone}{absent}; {add}."
+            f"{at}, {lead['label']} takes {latency_text(lead)} ({method}); no other mechanism "
+            f"was measured there, so nothing is said about faster or slower{absent}; add "
+            "others with --mechanism."
         )
-    ratios = [(str(row["label"]), latency_ratio(row, lead)) for row in others]
-    slower = [f"{name} takes {ratio_text(r)} times as long" for name, r in ratios if r.low > 1]
-    level = [f"{name} at {ratio_text(r)} times" for name, r in ratios if r.low <= 1]
+    # The project's question is put about vit first.
+    others.sort(key=lambda row: row["mechanism"] != "vit")
+    ratios = [(row["label"], latency_ratio(row, lead)) for row in others]
+    slower = [f"{name} {ratio_text(ratio)}" for name, ratio in ratios if ratio.low > 1]
+    level = [f"{name} ({ratio_text(ratio)} times)" for name, ratio in ratios if ratio.low <= 1]
+    text = f"{at}, {lead['label']} is fastest, {latency_text(lead)}"
     if level:
-        lead_text = f"{lead['label']} has the lowest median latency, {latency_text(lead)}, but is "
-        lead_text += f"not distinguishable from {listed(level)}"
-    else:
-        lead_text = f"{lead['label']} is fastest, {latency_text(lead)}"
-    parts = [lead_text, *([", ".join(slower)] if slower else [])]
-    return f"{at}, {'; '.join(parts)}{absent} ({method}; {_WELCH}).{_kernels(rows)}"
+        text = f"{at}, {lead['label']} has the lowest median latency, {latency_text(lead)}, "
+        text += f"but is not distinguishable from {listed(level)}"
+    if slower:
+        text += f"; times as long as {lead['label']}: {', '.join(slower)}"
+    methods = "; ".join(dict.fromkeys(ratio.method for _, ratio in ratios))
+    how = f"({method}; ratios: {methods}, each pair by itself)"
+    return f"{text}{absent} {how}.{_kernels(rows)}{_beyond(timed, lead)}"
 
 
 def macs_sentence(scene: Scene) -> str | None:
     """Which label needs the fewest multiply-accumulates: for runs without any latency."""
-    rows = at_largest(measured(scene.rows, "macs"))
-    return _exact(scene, rows, "macs", "needs the fewest MACs", format_count, "counted exactly")
+    text = _exact(scene, "macs", "MACs", format_count, "one image forward, counted exactly")
+    return text and f"No latency was measured, so nothing is said about speed. {text}"
 
 
 def memory_sentence(scene: Scene) -> str | None:
     """Which label has the lowest peak memory at the largest resolution, and by how much."""
-    rows = at_largest(measured(scene.rows, "peak_memory_bytes"))
-    how = "bytes over weights and input, a count of the allocator without sampling error"
-    return _exact(scene, rows, "peak_memory_bytes", "has the lowest peak memory", format_bytes, how)
-
-
-def growth_sentence(scene: Scene) -> str:
-    """Measured exponents beside those of the MACs, of the attention alone and of the host."""
-    layer = layer_scene(scene) if scene.axes["level"] == "host" else None
-    alone, host = (_exponents(s) if s else "" for s in (layer, scene))
-    if not alone and not host:
-        return (
-            "How cost grows cannot be told: an exponent needs at least three resolutions "
-            "measured; give a range such as --res 224..1024."
-        )
-    how = "(p in N^p, N tokens; least squares on logs with 95% t intervals"
-    how += ", which for MACs show the bend of the curve)."
-    if not alone or layer is None:
-        common = ""
-        if scene.axes["level"] == "host":
-            common = "; the host adds costs common to all, --level layer is the sharper test"
-        return f"Growth with resolution ({scene.text}): {host}{common} {how}"
-    within = f" Within the host, whose other costs are common to all: {host}." if host else ""
-    return f"Growth with resolution ({layer.text}, the sharper test): {alone}.{within} {how}"
-
-
-def crossover_sentence(scene: Scene) -> str | None:
-    """From which resolution the second label in focus is faster than the first."""
-    first, *rest = focus(measured(scene.rows, "latency_s")) or [""]
-    if not rest:
-        return None
-    axes = scene.axes
-    found = crossovers(
-        scene.rows, "latency_s", rest[0], first, mode=axes["mode"], level=axes["level"]
-    )
-    if found is None:
-        return f"{rest[0]} and {first} share no measured resolution, so none can overtake."
-    return _crossover_text(found, rest[0], first)
+    how = "bytes over weights and input, counted by the allocator, without sampling error"
+    return _exact(scene, "peak_memory_bytes", "peak memory", format_bytes, how)
 
 
 def accuracy_sentence(scene: Scene | None, df: pd.DataFrame) -> str | None:
-    """How accurate the label in focus is beside the others, where they were trained alike."""
+    """How accurate paca is beside the others that were trained alike."""
     trained = measured(df, "accuracy")
-    if scene is not None and not trained.empty:
-        trained = trained[trained["run"] == scene.axes["run"]]
-    rows = at_largest(trained)
-    if not rows:
+    if trained.empty:
         return None
+    runs = list(trained["run"])
+    run = scene.axes["run"] if scene and scene.axes["run"] in runs else runs[0]
+    rows = at_largest(trained[trained["run"] == run])
     names = focus(pd.DataFrame(rows))
-    paca = [name for name in names if name.startswith("paca")]
-    lead = next(row for row in rows if row["label"] == (paca or names)[0])
-    place = f"{resolution_text(lead)} px on {lead['details'].get('dataset', 'its data set')}"
-    own = _accuracy_text(lead)
-    method = lead["details"].get("accuracy_method", "interval as recorded")
+    shown = sorted((r for r in rows if r["label"] in names), key=lambda r: r["mechanism"] != "paca")
+    lead = shown[0]
+    of_run = f"run {run}: " if df["run"].nunique() > 1 else ""
+    details = lead["details"]
+    how = f"{of_run}{details.get('accuracy_method', 'interval as recorded')}"
     kinds: dict[str, list[str]] = {}
     for row in rows:
         if row is not lead:
             text = f"{row['label']} {_accuracy_text(row)}"
             kinds.setdefault(_accuracy_verdict(lead, row), []).append(text)
-    verdicts = [f"{kind} {listed(texts)}" for kind, texts in kinds.items()]
-    compared = f": {'; '.join(verdicts)}" if verdicts else ", and nothing else was trained there"
+    compared = "; ".join(f"{kind} {listed(texts)}" for kind, texts in kinds.items())
     return (
-        f"Trained and tested at {place}, {lead['label']} reaches {own} ({method}){compared}; "
-        "that is no statement about other resolutions."
+        f"Trained and tested at {resolution_text(lead)} px on "
+        f"{details.get('dataset', 'its data set')}, {lead['label']} reaches "
+        f"{_accuracy_text(lead)} ({how}){f': {compared}' if compared else ''}; that is no "
+        "statement about other resolutions."
     )
 
 
@@ -171,45 +129,50 @@ def clusters_sentence(scene: Scene, df: pd.DataFrame) -> str | None:
 
 
 def _exact(
-    scene: Scene,
-    rows: list[Row],
-    metric: str,
-    what: str,
-    text: Callable[[float], str],
-    how: str,
+    scene: Scene, metric: str, noun: str, text: Callable[[float], str], how: str
 ) -> str | None:
+    """The labels by a deterministic metric: its ratios need no interval."""
+    rows = sorted(
+        at_largest(measured(scene.rows, metric)),
+        key=lambda row: (float(row[metric]), row["mechanism"] != "vit"),
+    )
     if not rows:
         return None
-    lead, *others = sorted(rows, key=lambda row: float(row[metric]))
-    at = f"At {resolution_text(lead)} px ({scene.axes['mode']})"
-    own = text(float(lead[metric]))
-    if not others:
-        noun = what.split(" ", 2)[2]
-        return f"{at}, {lead['label']}: {own} of {noun.replace('fewest ', '')} ({how})."
-    best = [str(r["label"]) for r in rows if r[metric] == lead[metric]]
-    ratios = [
-        f"{row['label']} {significant(float(row[metric]) / float(lead[metric]))} times as much"
-        for row in others
-        if row[metric] != lead[metric]
+    lowest = float(rows[0][metric])
+    best = [str(row["label"]) for row in rows if row[metric] == lowest]
+    more = [
+        f"{row['label']} {significant(float(row[metric]) / lowest)} times that"
+        for row in rows[len(best) :]
     ]
-    more = f"; {listed(ratios)}" if ratios else ""
-    return f"{at}, {listed(best)} {what}, {own}{more} ({how})."
+    names = f"lowest for {listed(best)}, " if more else f"{listed(best)}, "
+    at = f"At {resolution_text(rows[0])} px ({scene.axes['mode']})"
+    return f"{at}, {noun}: {'; '.join([names + text(lowest), *more])} ({how})."
 
 
-def _absent(rows: pd.DataFrame, at: Row, group: str) -> str:
-    """The labels that were asked for at a resolution and have no value there."""
-    metric = {"latency": "latency_s"}[group]
-    there = asked(rows, metric)
+def _absent(rows: pd.DataFrame, at: Row) -> str:
+    """The labels that were asked for a latency at a resolution and have none."""
+    there = asked(rows, "latency_s")
     there = there[(there["height"] == at["height"]) & (there["width"] == at["width"])]
     missing = [
-        f"{row['label']} ({str(row[f'{group}_status']).replace('_', ' ')})"
+        f"{row['label']} ({row['latency_status'].replace('_', ' ')})"
         for row in records(there)
-        if row[f"{group}_status"] != Status.OK
+        if row["latency_status"] != Status.OK
     ]
     return f"; not measured there: {listed(missing)}" if missing else ""
 
 
-def _kernels(rows: Sequence[Row]) -> str:
+def _beyond(timed: pd.DataFrame, at: Row) -> str:
+    """The label that alone was measured at a resolution above those that are compared."""
+    largest = at_largest(timed, fewest=1)[0]
+    if largest["resolution"] <= at["resolution"]:
+        return ""
+    return (
+        f" At {resolution_text(largest)} px only {largest['label']} was measured: "
+        f"{latency_text(largest)}."
+    )
+
+
+def _kernels(rows: list[Row]) -> str:
     """A caution where the labels compared ran through different kernels."""
     paths: dict[str, list[str]] = {}
     for row in rows:
@@ -221,75 +184,6 @@ def _kernels(rows: Sequence[Row]) -> str:
     return (
         f" They ran through different kernel paths ({used}), so this compares "
         "implementations as well as mechanisms."
-    )
-
-
-def _exponents(scene: Scene) -> str:
-    """``vit: latency 1.62 [1.40, 1.84], MACs ..., faster than linear; paca: ...``."""
-    parts = []
-    for label in focus(scene.rows)[:_MOST_EXPONENTS]:
-        curve = scene.rows[scene.rows["label"] == label]
-        time, time_tail, macs = (
-            _fit(curve, "latency_s"),
-            _fit(curve, "latency_s", tail=True),
-            _fit(curve, "macs"),
-        )
-        if time is None and macs is None:
-            continue
-        texts = []
-        if time is not None:
-            texts.append(f"latency {_exponent_text(time)}, {_linearity(time)}")
-            if time_tail is not None and time_tail.points < time.points:
-                texts.append(f"in the upper half of the range {_exponent_text(time_tail)}")
-        if macs is not None:
-            texts.append(f"MACs {_exponent_text(macs)}")
-        span = time or macs
-        assert span is not None
-        size = f"{span.points} points, N = {span.tokens_min:.0f} to {span.tokens_max:.0f}"
-        parts.append(f"{label} ({size}): {'; '.join(texts)}")
-    return " — ".join(parts)
-
-
-def _fit(curve: pd.DataFrame, metric: str, tail: bool = False) -> Exponent | None:
-    good = measured(curve, metric)
-    return fit_exponent(good["tokens"].tolist(), good[metric].tolist(), tail=tail)
-
-
-def _exponent_text(fit: Exponent) -> str:
-    return interval(lambda v: f"{v:.2f}", fit.value, fit.low, fit.high)
-
-
-def _linearity(fit: Exponent) -> str:
-    if fit.low > 1:
-        return "more than linear in the measured range"
-    if fit.high < 1:
-        return "less than linear in the measured range (fixed costs still show)"
-    if fit.high < 2:
-        return "consistent with linear in the measured range"
-    return "too uncertain to tell linear from quadratic"
-
-
-def _crossover_text(found: Crossover, a: str, b: str) -> str:
-    doubt = f"at {found.unclear} of {found.points} measured resolutions the two are not "
-    doubt += "distinguishable"
-    if found.unclear == found.points:
-        return f"{a} and {b} cannot be told apart by latency at any resolution measured for both."
-    if found.always:
-        other = b if found.always == a else a
-        many = f"all {found.points} resolutions" if found.points > 1 else "the one resolution"
-        caution = f" ({doubt})" if found.unclear else ""
-        return (
-            f"{found.always} has the lower median latency than {other} at {many} measured for "
-            f"both, so there is no crossover in that range{caution}."
-        )
-    other = b if found.cheaper == a else a
-    low = f"{found.low:.0f}" if found.low > 0 else "below all measured"
-    high = f"{found.high:.0f}" if found.high < math.inf else "beyond all measured"
-    caution = f"; {doubt}" if found.unclear else ""
-    return (
-        f"{found.cheaper} becomes faster than {other} at about {found.resolution:.0f} px "
-        f"[{low}, {high}] (log-log interpolation; the interval is the nearest measured "
-        f"resolutions at which they differ beyond doubt{caution})."
     )
 
 

@@ -56,8 +56,9 @@ def unmeasured(df: pd.DataFrame) -> pd.DataFrame:
 
 
 def advice(status: str, reasons: Iterable[str]) -> str:
-    """What would get cases of this status measured: the flags their reasons name, if any."""
+    """What would get cases of this status measured; flags that their reasons name count most."""
+    usual = _ADVICE.get(Status(status), "see the reasons in the table")
     flags = dict.fromkeys(flag for reason in reasons for flag in _FLAG.findall(reason))
-    if flags:
-        return "change " + ", ".join(flags)
-    return _ADVICE.get(Status(status), "see the reasons in the table")
+    if set(flags) <= set(_FLAG.findall(usual)):
+        return usual
+    return "change " + ", ".join(flags)

@@ -8,19 +8,18 @@ from dataclasses import dataclass
 import pandas as pd
 
 from paca_bench.analyse.curves import Row, asked, group_of, measured, records
-from paca_bench.analyse.scene import Scene, listed, main_scene
+from paca_bench.analyse.growth import crossover_sentence, growth_sentences
+from paca_bench.analyse.scene import Scene, main_scene
 from paca_bench.analyse.sentences import (
     accuracy_sentence,
     clusters_sentence,
-    crossover_sentence,
-    growth_sentence,
     latency_ratio,
     latency_sentence,
     macs_sentence,
     memory_sentence,
-    ratio_text,
 )
 from paca_bench.analyse.unmeasured import advice, unmeasured
+from paca_bench.analyse.wording import cases, listed, ratio_text
 
 _METRICS = ("macs", "latency_s", "peak_memory_bytes", "accuracy")
 
@@ -57,7 +56,7 @@ def verdict(df: pd.DataFrame) -> Verdict:
         timed = latency_sentence(scene)
         lines.append(timed or macs_sentence(scene))
         if lines[0]:
-            lines += [growth_sentence(scene), crossover_sentence(scene)]
+            lines += [*growth_sentences(scene), crossover_sentence(scene)]
         lines.append(memory_sentence(scene))
     lines.append(accuracy_sentence(scene, df))
     if scene is not None:
@@ -100,14 +99,14 @@ def _same_cases(df: pd.DataFrame, first: str, other: str) -> str:
     slower = sum(ratio.low > 1 for ratio, _ in ratios)
     faster = sum(ratio.high < 1 for ratio, _ in ratios)
     rest = len(ratios) - slower - faster
-    most, case = max(ratios, key=lambda item: max(item[0].value, 1 / item[0].value))
+    change, case = max(ratios, key=lambda item: max(item[0].value, 1 / item[0].value))
     counted = _pairs(df, "macs", first, other)
     changed = sum(a["macs"] != b["macs"] for a, b in counted)
     macs = f"; MACs differ in {changed} of {len(counted)} (exact)" if counted else ""
     return (
-        f"Run {other} beside run {first}, same {_cases(len(ratios))}: slower in {slower}, faster "
+        f"Run {other} beside run {first}, same {cases(len(ratios))}: slower in {slower}, faster "
         f"in {faster}, not distinguishable in {rest}; the largest change is {case} at "
-        f"{ratio_text(most)} times the latency{macs} ({most.method}; each case by itself: "
+        f"{ratio_text(change)} times the latency{macs} ({change.method}; each case by itself: "
         f"paca-bench compare controls false discoveries)."
     )
 
@@ -129,7 +128,7 @@ def _left_out(df: pd.DataFrame) -> str:
     more = f"Not asked for: {listed(never)} (add --metrics {','.join(never)})." if never else ""
     missing = records(unmeasured(df))
     if not missing:
-        return f"All {_cases(len(df))} ended ok in every metric asked for. {more}".rstrip()
+        return f"Ended ok in every metric asked for: {cases(len(df))}. {more}".rstrip()
     counts = Counter((str(row["group"]), str(row["status"])) for row in missing)
     kinds = []
     for (group, status), count in counts.most_common():
@@ -137,9 +136,5 @@ def _left_out(df: pd.DataFrame) -> str:
             str(r["reason"]) for r in missing if (r["group"], r["status"]) == (group, status)
         ]
         how = advice(status, reasons)
-        kinds.append(f"{group} of {_cases(count)}, {status.replace('_', ' ')} ({how})")
-    return f"Not measured, of {_cases(len(df))}: {'; '.join(kinds)}. {more}".rstrip()
-
-
-def _cases(count: int) -> str:
-    return f"{count} case" if count == 1 else f"{count} cases"
+        kinds.append(f"{group} of {cases(count)}, {status.replace('_', ' ')} ({how})")
+    return f"Not measured, of {cases(len(df))}: {'; '.join(kinds)}. {more}".rstrip()

@@ -1,0 +1,29 @@
+"""Numbers with intervals, and lists, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from paca_bench.analyse.statistics import Estimate
+from paca_bench.units import significant
+
+
+def interval(text: Callable[[float], str], value: float, low: float, high: float) -> str:
+    """``1.23 ms [1.20 ms, 1.26 ms]``."""
+    return f"{text(value)} [{text(low)}, {text(high)}]"
+
+
+def ratio_text(ratio: Estimate) -> str:
+    """``2.13 [2.05, 2.20]``; with one digit more where it is close to 1."""
+    digits = 4 if ratio.low < 1.1 and ratio.high > 0.9 else 3
+    return interval(lambda v: significant(v, digits), ratio.value, ratio.low, ratio.high)
+
+
+def listed(items: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(filter(None, (", ".join(items[:-1]), *items[-1:])))
+
+
+def cases(count: int) -> str:
+    """``1 case``, ``2 cases``."""
+    return f"{count} case" if count == 1 else f"{count} cases"
