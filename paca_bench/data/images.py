@@ -1,0 +1,69 @@
+"""Image files to square RGB arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff"})
+
+
+def read_square(path: Path, resolution: int) -> NDArray[np.uint8]:
+    """The image at ``[R, R, 3]``: shorter side resized to R (bicubic, antialiased), centre cut.
+
+    The first frame counts, turned as its EXIF orientation says.
+
+    Raises:
+        OSError: the file cannot be read as an image.
+    """
+    with _open(path) as image:
+        upright = ImageOps.exif_transpose(image)
+        # One resampling of the centred square: the same as to resize and then to cut.
+        square = ImageOps.fit(to_rgb(upright), (resolution, resolution), Image.Resampling.BICUBIC)
+        return np.asarray(square)
+
+
+def check_readable(path: Path) -> str | None:
+    """Why the file cannot be read as an image, or None if it can; decodes all of it."""
+    try:
+        with _open(path) as image:
+            to_rgb(image)
+    except OSError as error:
+        return str(error)
+    return None
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB from any mode; transparent parts on white, 16-bit grey scaled to 8 bits.
+
+    Raises:
+        OSError: the pixels are floats, which have no agreed range.
+    """
+    if image.mode == "F":
+        raise OSError("floating-point pixels have no agreed range; convert it to 8 or 16 bits")
+    if image.mode.startswith("I"):
+        # Pillow's own conversion would clip at 255. 65535 / 257 = 255.
+        grey = np.clip(np.asarray(image, dtype=np.int64), 0, 65535)
+        return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
+    if "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+        solid = image.convert("RGBA")
+        # Colours under full transparency are arbitrary; they must not become visible.
+        return Image.alpha_composite(Image.new("RGBA", solid.size, "white"), solid).convert("RGB")
+    return image.convert("RGB")
+
+
+def _open(path: Path) -> Image.Image:
+    """The decoded image; whatever a decoder raises becomes an ``OSError``."""
+    try:
+        image = Image.open(path)
+        try:
+            image.load()
+        except BaseException:
+            image.close()
+            raise
+    except Exception as error:  # Decoders of damaged files raise almost anything.
+        raise OSError(str(error) or type(error).__name__) from error
+    return image
