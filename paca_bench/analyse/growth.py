@@ -97,15 +97,19 @@ def _linearity(fit: Exponent) -> str:
 def _crossover_text(found: Crossover, a: str, b: str) -> str:
     doubt = f"at {found.unclear} of {found.points} measured resolutions the two are not "
     doubt += "distinguishable"
+    how = "by the 95% interval of the ratio at each"
     if found.unclear == found.points:
-        return f"{a} and {b} cannot be told apart by latency at any resolution measured for both."
+        return (
+            f"{a} and {b} cannot be told apart by latency at any of the "
+            f"{found.points} resolutions measured for both ({how})."
+        )
     if found.always:
         other = b if found.always == a else a
         many = f"all {found.points} resolutions" if found.points > 1 else "the one resolution"
-        caution = f" ({doubt})" if found.unclear else ""
+        caution = f"; {doubt}" if found.unclear else ""
         return (
             f"{found.always} has a lower median latency than {other} at {many} measured for "
-            f"both, so there is no crossover in that range{caution}."
+            f"both, so there is no crossover in that range ({how}{caution})."
         )
     other = b if found.cheaper == a else a
     low = f"{found.low:.0f}" if found.low > 0 else "below all measured"
