@@ -36,7 +36,8 @@ def kernel_path(module: torch.nn.Module, x: torch.Tensor) -> str:
     PaCa's clustering is a softmax of its own, and is named beside the kernel of its
     attention. ``none`` if there is neither a fused attention nor a softmax.
     """
-    with torch.inference_mode(), _Names() as names:
+    # Under inference_mode a dispatch mode sees composite operators, not the kernels below.
+    with torch.no_grad(), _Names() as names:
         module(x)
     found = [title for name, title in _KERNELS if name in names.seen]
     return " + ".join(found) or "none"

@@ -1,0 +1,30 @@
+"""One command checks everything: ``nox``. CI runs the same sessions."""
+
+import nox
+
+nox.options.sessions = ["tests", "lint", "types"]
+nox.options.default_venv_backend = "venv"
+
+CONSTRAINED = ("-c", "constraints.txt")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The test suite. Arguments after -- go to pytest."""
+    session.install(*CONSTRAINED, "-e", ".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff: rules and format."""
+    session.install("ruff==0.17.6")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict, on the package."""
+    session.install(*CONSTRAINED, "-e", ".", "mypy==2.4.1", "pandas-stubs")
+    session.run("mypy")
