@@ -18,7 +18,7 @@ def assemble(planned: PlannedCase, outcomes: Outcomes) -> Record:
     """The record of ``planned``, whose groups ended as ``outcomes`` say.
 
     A group is ``ok`` only if each of its processes was; the first failure gives the status,
-    and no metric is made of the others. A group without outcomes was refused by the plan.
+    and no estimate is made of the others' samples. A group without outcomes was refused by the plan.
     """
     statuses: dict[str, Status] = {}
     reasons: dict[str, str] = {}
@@ -29,11 +29,13 @@ def assemble(planned: PlannedCase, outcomes: Outcomes) -> Record:
         done = outcomes.get(group, ())
         status, reason = _status(planned, group, done)
         statuses[group] = status
+        # What a failed process did find out, such as a prediction, is kept.
+        for outcome in done:
+            metrics |= outcome.metrics
         if status is not Status.OK:
             reasons[group] = reason
             continue
         for outcome in done:
-            metrics |= outcome.metrics
             details |= _merged(details, outcome.details)
             for name, values in outcome.samples.items():
                 samples.setdefault(name, []).append(list(values))

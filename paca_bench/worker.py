@@ -32,6 +32,7 @@ from paca_bench.measure.recipe import Recipe
 from paca_bench.models.subject import NUM_CLASSES, build_subject, case_tokens, input_shape
 from paca_bench.plugins import load_plugins
 from paca_bench.record import Case, Status
+from paca_bench.units import format_bytes
 from paca_bench.workers import Job, Outcome
 
 # Built-in mechanisms are imported before the first fork.
@@ -115,16 +116,29 @@ def _memory(job: Job) -> Outcome:
     dtype = getattr(torch, case.dtype)
     predicted = predict_peak_memory(
         lambda: build_subject(case), input_shape(case), mode=case.mode, dtype=dtype
-    )
+    ).peak_bytes
+    metrics: dict[str, float] = {"predicted_peak_memory_bytes": predicted}
+    free = _free_memory(case.device)
+    if predicted > free:
+        return Outcome(
+            status=Status.PREDICTED_OUT_OF_MEMORY,
+            reason=f"needs about {format_bytes(predicted)} over its weights and input, and "
+            f"{format_bytes(free)} are free; take a smaller --res or --batch, or a larger machine",
+            metrics=metrics,
+        )
     module, x = _prepare(case)
     measured = measure_peak_memory(module, x, case.mode)
-    metrics = {
-        "peak_memory_bytes": measured.peak_bytes,
-        "predicted_peak_memory_bytes": predicted.peak_bytes,
-    }
+    metrics["peak_memory_bytes"] = measured.peak_bytes
+    metrics["base_memory_bytes"] = measured.base_bytes
     if measured.reserved_bytes is not None:
         metrics["reserved_memory_bytes"] = measured.reserved_bytes
     return Outcome(status=Status.OK, metrics=metrics, details={"memory_method": measured.method})
+
+
+def _free_memory(device: str) -> int:
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(device)[0]
+    return available_memory()
 
 
 def _latency(job: Job) -> Outcome:
