@@ -86,7 +86,11 @@ class PatchEmbed(nn.Module):
     Variant("deit_tiny_patch16_224", dim=192, num_heads=3),
     Variant("deit_small_patch16_224", dim=384, num_heads=6),
     Variant("deit_base_patch16_224", dim=768, num_heads=12),
-    title="DeiT",
+    # The same networks, trained by another recipe.
+    Variant("vit_tiny_patch16_224", dim=192, num_heads=3),
+    Variant("vit_small_patch16_224", dim=384, num_heads=6),
+    Variant("vit_base_patch16_224", dim=768, num_heads=12),
+    title="ViT / DeiT",
     source="Touvron et al., ICML 2021",
     cost=deit_cost,
 )

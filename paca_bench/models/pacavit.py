@@ -20,12 +20,17 @@ from paca_bench.errors import SpecError
 from paca_bench.models.blocks import ConvMlp, check_images, classifier, init_weights
 from paca_bench.models.geometry import stage_grid
 from paca_bench.models.parts import convolution_cost, head_cost, mlp_cost, norm_cost
-from paca_bench.models.registry import Variant, register_model
+from paca_bench.models.registry import Stage, Variant, register_model
 from paca_bench.models.teacher import ConvMixerTeacher, teacher_cost
 
 NORM_EPS = 1e-6
 SMALL_WIDTHS = (96, 192, 320, 384)
 BASE_WIDTHS = (96, 192, 384, 512)
+
+
+def pacavit_stages(*, height: int, width: int, widths: Sequence[int]) -> list[Stage]:
+    """Grids of a 4th, 8th, 16th and 32nd of the image."""
+    return [(stage_grid(height, width, stage), dim) for stage, dim in enumerate(widths, start=1)]
 
 
 def pacavit_cost(
@@ -44,7 +49,7 @@ def pacavit_cost(
 ) -> CostSum:
     """Stem, teacher if there is one, four stages with a transition between, and the head."""
     _check_clusters(clusters)
-    grids = [stage_grid(height, width, stage) for stage in (1, 2, 3, 4)]
+    grids = [grid for grid, _ in pacavit_stages(height=height, width=width, widths=widths)]
     half = math.prod(stage_grid(height, width, 0))
     parts: list[tuple[str, Cost]] = [
         ("stem", convolution_cost(half, 3, widths[0] // 2, 3)),
@@ -172,7 +177,7 @@ class PaCaBlock(nn.Module):
     title="PaCa-ViT",
     source="Grainger et al., CVPR 2023",
     cost=pacavit_cost,
-    dense_settings={},
+    stages=pacavit_stages,
 )
 class PaCaViT(nn.Module):
     """Images ``[B, 3, H, W]`` of any size to logits ``[B, num_classes]``.

@@ -27,7 +27,7 @@ from paca_bench.models.parts import (
     norm_cost,
     table_cost,
 )
-from paca_bench.models.registry import Variant, register_model
+from paca_bench.models.registry import Stage, Variant, register_model
 
 NORM_EPS = 1e-6
 EMBED_NORM_EPS = 1e-5
@@ -49,6 +49,11 @@ def stage_grids(size: Grid) -> list[Grid]:
     return [(size[0] // stride, size[1] // stride) for stride in STRIDES]
 
 
+def pvt_stages(*, height: int, width: int, widths: Sequence[int]) -> list[Stage]:
+    """Grids of a 4th, 8th, 16th and 32nd of the image."""
+    return list(zip(stage_grids((height, width)), widths, strict=True))
+
+
 def pvt_cost(
     *,
     height: int,
@@ -58,15 +63,16 @@ def pvt_cost(
     depths: Sequence[int],
     num_heads: Sequence[int],
     mlp_ratios: Sequence[int],
+    class_token: bool,
 ) -> CostSum:
-    """Four stages, the last with a class token, and the head."""
+    """Four stages, the last with or without a class token, and the head."""
     parts: list[tuple[str, Cost]] = []
     inputs = 3
     tables = stage_grids(TABLE_IMAGE)
     for index, grid in enumerate(stage_grids((height, width))):
         label, dim, ratio = f"stage{index + 1}", widths[index], SR_RATIOS[index]
         patches, last = math.prod(grid), index == len(STRIDES) - 1
-        tokens = patches + last
+        seen = (1, patches + 1) if last and class_token else grid
         kernel_size = STRIDES[0] if index == 0 else 2
         embed = f"patch_embed{index + 1}"
         parts.append((embed, convolution_cost(patches, inputs, dim, kernel_size)))
@@ -74,18 +80,19 @@ def pvt_cost(
         parts.append((embed, table_cost("pos_embed", (math.prod(tables[index]) + last) * dim)))
         attention = attention_cost(
             "pvt",
-            grid=(1, tokens) if last else grid,
+            grid=seen,
             dim=dim,
             num_heads=num_heads[index],
             sr_ratio=ratio,
         )
         for _ in range(depths[index]):
             parts.append((f"{label}.attention", attention))
-            parts.append((f"{label}.mlp", mlp_cost(tokens, dim, mlp_ratios[index])))
+            parts.append((f"{label}.mlp", mlp_cost(math.prod(seen), dim, mlp_ratios[index])))
             parts.append((f"{label}.norms", norm_cost(dim, 2)))
         inputs = dim
-    parts.append(("stage4", table_cost("cls_token", inputs)))
-    parts.append(("norm", norm_cost(inputs)))
+    if class_token:
+        parts.append(("stage4", table_cost("cls_token", inputs)))
+        parts.append(("norm", norm_cost(inputs)))
     return CostSum.of([*parts, ("head", head_cost(inputs, num_classes))])
 
 
@@ -110,7 +117,8 @@ class PatchEmbed(nn.Module):
     title="PVT",
     source="Wang et al., ICCV 2021",
     cost=pvt_cost,
-    dense_settings={},
+    stages=pvt_stages,
+    dense_settings={"class_token": False},
 )
 class PyramidVisionTransformer(nn.Module):
     """Images ``[B, 3, H, W]`` of at least 32 x 32 pixels to logits ``[B, num_classes]``.
@@ -122,9 +130,10 @@ class PyramidVisionTransformer(nn.Module):
         widths: channels per stage.
         num_heads: heads per stage.
         mlp_ratios: the MLP's expansion per stage.
+        class_token: a class token joins in the last stage, is normed and goes to the head;
+            without it, as in the official code for dense tasks, there is no final norm, and
+            the head takes the mean token.
     """
-
-    cls_token: nn.Parameter
 
     def __init__(
         self,
@@ -135,9 +144,11 @@ class PyramidVisionTransformer(nn.Module):
         widths: Sequence[int] = (64, 128, 320, 512),
         num_heads: Sequence[int] = (1, 2, 5, 8),
         mlp_ratios: Sequence[int] = (8, 8, 4, 4),
+        class_token: bool = True,
     ) -> None:
         super().__init__()
         self.widths = tuple(widths)
+        self.class_token = class_token
         grids = stage_grids(img_size)
         self.table_grids = stage_grids(TABLE_IMAGE)
         inputs = 3
@@ -163,8 +174,9 @@ class PyramidVisionTransformer(nn.Module):
             )
             self.add_module(f"block{stage}", blocks)
             inputs = dim
-        self.norm = nn.LayerNorm(inputs, eps=NORM_EPS)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, inputs))
+        if class_token:
+            self.norm = nn.LayerNorm(inputs, eps=NORM_EPS)
+            self.cls_token = nn.Parameter(torch.zeros(1, 1, inputs))
         self.head = classifier(inputs, num_classes)
         # Its own parameters: the position tables and the class token.
         for parameter in self.parameters(recurse=False):
@@ -172,7 +184,9 @@ class PyramidVisionTransformer(nn.Module):
         init_weights(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        """The logits, from the class token that joins in the last stage."""
+        """The logits."""
+        if not self.class_token:
+            return self.head(self.forward_features(images)[-1].mean(dim=(2, 3)))
         *_, last = self._stages(images, class_token=True)
         return self.head(self.norm(last)[:, 0])
 

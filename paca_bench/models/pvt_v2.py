@@ -22,7 +22,7 @@ from paca_bench.complexity.cost import Cost, CostSum
 from paca_bench.errors import UnsupportedError
 from paca_bench.models.blocks import Block, ConvMlp, check_images, classifier, init_weights
 from paca_bench.models.parts import convolution_cost, head_cost, mlp_cost, norm_cost
-from paca_bench.models.registry import Variant, register_model
+from paca_bench.models.registry import Stage, Variant, register_model
 
 NORM_EPS = 1e-6
 EMBED_NORM_EPS = 1e-5
@@ -42,6 +42,11 @@ def stage_grids(size: Grid, linear: bool) -> list[Grid]:
             f"pvt_v2_b2_li takes any"
         )
     return [(-(-size[0] // stride), -(-size[1] // stride)) for stride in STRIDES]
+
+
+def pvt_v2_stages(*, height: int, width: int, widths: Sequence[int], linear: bool) -> list[Stage]:
+    """Grids of a 4th, 8th, 16th and 32nd of the image."""
+    return list(zip(stage_grids((height, width), linear), widths, strict=True))
 
 
 def pvt_v2_cost(
@@ -111,7 +116,7 @@ def _attention(dim: int, num_heads: int, grid: Grid, sr_ratio: int, linear: bool
     title="PVT v2",
     source="Wang et al., CVMJ 2022",
     cost=pvt_v2_cost,
-    dense_settings={},
+    stages=pvt_v2_stages,
 )
 class PyramidVisionTransformerV2(nn.Module):
     """Images ``[B, 3, H, W]`` to logits ``[B, num_classes]``.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import itertools
 import pkgutil
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -26,12 +27,15 @@ if TYPE_CHECKING:
 
 Options = Mapping[str, Any]
 ImageSize = int | Sequence[int]
+# A stage map's grid (H, W) and channels.
+Stage = tuple[Grid, int]
 # What every constructor takes, and what every cost may ask for beside the constructor's settings.
 _INPUTS = ("num_classes", "img_size")
 _SHAPE = ("height", "width", "num_classes")
 _REQUIRED = object()
 
 ModuleClass = TypeVar("ModuleClass", bound="type[nn.Module]")
+Result = TypeVar("Result")
 
 
 class Variant:
@@ -53,8 +57,8 @@ class Model:
         module: the class that computes it.
         cost_function: its closed form; see ``register_model``.
         settings: the variant's row, over the constructor's defaults.
-        dense_settings: what to add to serve as the backbone of a dense task; None where the
-            architecture has no stage maps.
+        stages_function: the shapes of its stage maps; None where it has none.
+        dense_settings: what to add for the backbone of a dense task.
     """
 
     name: str
@@ -63,7 +67,8 @@ class Model:
     module: type[nn.Module]
     cost_function: Callable[..., CostSum]
     settings: Options = field(default_factory=dict)
-    dense_settings: Options | None = None
+    stages_function: Callable[..., list[Stage]] | None = None
+    dense_settings: Options = field(default_factory=dict)
 
     @cached_property
     def defaults(self) -> dict[str, Any]:
@@ -87,11 +92,24 @@ class Model:
     def cost(self, *, height: int, width: int, num_classes: int = 1000, **options: Any) -> CostSum:
         """The closed-form cost for one image; see ``model_cost``."""
         check_integer("num_classes", num_classes, least=0)
-        height, width = image_size((height, width))
+        image_size((height, width))
         shape = {"height": height, "width": width, "num_classes": num_classes}
-        known = {**self._with(options), **shape}
-        wanted = inspect.signature(self.cost_function).parameters
-        return self.cost_function(**{name: known[name] for name in wanted})
+        return _call(self.cost_function, {**self._with(options), **shape})
+
+    def stages(self, *, height: int, width: int, **options: Any) -> list[Stage]:
+        """The shapes of what ``forward_features`` gives for an image, first stage first.
+
+        Raises:
+            SpecError: the architecture has no stages, or an option does not exist.
+            UnsupportedError: the architecture cannot work at this size.
+        """
+        if self.stages_function is None:
+            raise SpecError(
+                f"{self.name} has no stage maps; take a pyramid, such as pacavit_tiny_p2cconv_100_0"
+            )
+        image_size((height, width))
+        shape = {"height": height, "width": width}
+        return _call(self.stages_function, {**self._with(options), **shape})
 
     def _with(self, options: Options) -> dict[str, Any]:
         for name, value in options.items():
@@ -101,6 +119,11 @@ class Model:
                     f"its options are {', '.join(self.defaults)}"
                 )
         return {**self.defaults, **options}
+
+
+def _call(function: Callable[..., Result], known: Options) -> Result:
+    """``function`` with those of the ``known`` arguments that it asks for."""
+    return function(**{name: known[name] for name in inspect.signature(function).parameters})
 
 
 def image_size(size: ImageSize) -> Grid:
@@ -125,6 +148,7 @@ def register_model(
     title: str,
     source: str,
     cost: Callable[..., CostSum],
+    stages: Callable[..., list[Stage]] | None = None,
     dense_settings: Options | None = None,
 ) -> Callable[[ModuleClass], ModuleClass]:
     """Class decorator that adds an architecture's variants, for ``create_model`` and sweeps.
@@ -135,19 +159,22 @@ def register_model(
         source: the paper, for the report.
         cost: a function of keyword arguments among ``height``, ``width``, ``num_classes`` and
             the class's own settings, returning the ``CostSum`` for one image.
-        dense_settings: see ``Model``.
+        stages: likewise, without ``num_classes``, returning the shapes of the stage maps that
+            the class's ``forward_features`` gives; None where there are none.
+        dense_settings: what to add to the settings for the backbone of a dense task.
 
     The class's constructor takes the keywords ``num_classes`` (0: no head) and ``img_size``
     = (H, W); its ``forward`` takes images ``[B, 3, H, W]`` and gives logits.
 
     Raises:
         PluginError: a name is taken or malformed, the constructor lacks a keyword, or a row or
-            ``cost`` has one that the constructor does not.
+            function has one that the constructor does not.
     """
 
     def register(module: ModuleClass) -> ModuleClass:
         rows = [
-            Model(v.name, title, source, module, cost, v.settings, dense_settings) for v in variants
+            Model(v.name, title, source, module, cost, v.settings, stages, dense_settings or {})
+            for v in variants
         ]
         for row in rows:
             _check_model(row)
@@ -172,7 +199,9 @@ def _check_model(model: Model) -> None:
     lacking = [name for name in _INPUTS if name not in keywords]
     if lacking:
         raise PluginError(f"model {model.name!r}: its constructor lacks {', '.join(lacking)}")
-    wanted = [*model.settings, *inspect.signature(model.cost_function).parameters]
+    functions = [f for f in (model.cost_function, model.stages_function) if f is not None]
+    asked = (inspect.signature(function).parameters for function in functions)
+    wanted = [*model.settings, *model.dense_settings, *itertools.chain(*asked)]
     foreign = [name for name in wanted if name not in keywords and name not in _SHAPE]
     if foreign:
         raise PluginError(

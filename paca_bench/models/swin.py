@@ -18,7 +18,7 @@ from paca_bench.attention.swin import WindowAttention, padded_grid
 from paca_bench.complexity.cost import CostSum
 from paca_bench.models.blocks import Block, Mlp, check_images, classifier, init_weights
 from paca_bench.models.parts import convolution_cost, head_cost, linear_cost, mlp_cost, norm_cost
-from paca_bench.models.registry import Variant, register_model
+from paca_bench.models.registry import Stage, Variant, register_model
 
 NORM_EPS = 1e-5
 PATCH_SIZE = 4
@@ -28,6 +28,12 @@ def stage_grids(size: Grid, count: int) -> list[Grid]:
     """The token grid of each stage; every patch or merge rounds up."""
     sides = [PATCH_SIZE << stage for stage in range(count)]
     return [(-(-size[0] // side), -(-size[1] // side)) for side in sides]
+
+
+def swin_stages(*, height: int, width: int, dim: int, depths: Sequence[int]) -> list[Stage]:
+    """Each stage has half the grid and twice the channels of the one before."""
+    grids = stage_grids((height, width), len(depths))
+    return [(grid, dim << index) for index, grid in enumerate(grids)]
 
 
 def swin_cost(
@@ -151,9 +157,17 @@ class SwinStage(nn.Module):
     Variant(
         "swin_base_patch4_window7_224", dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)
     ),
+    Variant(
+        "swin_base_patch4_window12_384",
+        dim=128,
+        depths=(2, 2, 18, 2),
+        num_heads=(4, 8, 16, 32),
+        window_size=12,
+    ),
     title="Swin",
     source="Liu et al., ICCV 2021",
     cost=swin_cost,
+    stages=swin_stages,
     dense_settings={"feature_norms": True},
 )
 class SwinTransformer(nn.Module):
