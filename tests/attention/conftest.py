@@ -8,7 +8,7 @@ import pytest
 import torch
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
     """The tensors are tiny: handing them to a second thread costs more than computing them."""
     threads = torch.get_num_threads()

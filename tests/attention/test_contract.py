@@ -227,7 +227,7 @@ def test_nothing_is_read_before_it_is_written(
 
 
 @each_subject
-@pytest.mark.parametrize("shape", [(2, 71, DIM), (2, 9, 8, DIM), (72, DIM)], ids=str)
+@pytest.mark.parametrize("shape", [(2, 71, DIM), (2, 9, 8, DIM), (DIM, 72)], ids=str)
 def test_tokens_off_the_grid_are_refused(subject: Subject, shape: tuple[int, ...]) -> None:
     module = subject.build((9, 8))
     with pytest.raises(SpecError, match=r"grid 9x8; expected \[B, 72, C\]"):
