@@ -18,7 +18,8 @@ def assemble(planned: PlannedCase, outcomes: Outcomes) -> Record:
     """The record of ``planned``, whose groups ended as ``outcomes`` say.
 
     A group is ``ok`` only if each of its processes was; the first failure gives the status,
-    and no estimate is made of the others' samples. A group without outcomes was refused by the plan.
+    and no estimate is made of the others' samples. A group without outcomes was refused by
+    the plan.
     """
     statuses: dict[str, Status] = {}
     reasons: dict[str, str] = {}

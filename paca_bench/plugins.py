@@ -8,15 +8,22 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
+from paca_bench.attention.registry import mechanisms
 from paca_bench.errors import PacaBenchError, PluginError
 
 
 def load_plugins(files: Iterable[str]) -> None:
     """Import each file, once; what it registers is then known.
 
+    Built-in and installed mechanisms come first, so that it is the plugin that is refused
+    where both use a name.
+
     Raises:
         PluginError: a file is missing, is not Python, or fails on import.
     """
+    files = list(files)
+    if files:
+        mechanisms()
     for file in files:
         _load(Path(file))
 
