@@ -30,6 +30,10 @@ class DataError(PacaBenchError):
     """A data set is missing, unreadable or empty."""
 
 
+class CheckpointError(PacaBenchError):
+    """A checkpoint is unreadable, would run code when read, or belongs to another model."""
+
+
 class StoreError(PacaBenchError):
     """A run folder is missing, foreign, damaged or in use."""
 
