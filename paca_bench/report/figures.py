@@ -1,4 +1,4 @@
-"""The figures, one function each, as plotly figures in the light scheme's colours.
+"""The figures, one function each: plotly ``data`` and ``layout`` in the light scheme's colours.
 
 Text from users (labels, run names, reasons) reaches plotly only HTML-escaped, because plotly
 reads a subset of HTML in its texts.
@@ -11,8 +11,6 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
-
-import plotly.graph_objects as go
 
 from paca_bench.analyse.curves import Row, resolution_text
 from paca_bench.report.places import ending, is_censored, is_number, plain
@@ -27,6 +25,11 @@ from paca_bench.report.quantities import (
 from paca_bench.report.theme import GRID, MUTED, PAPER, TEXT, Style
 from paca_bench.units import format_percent, format_seconds
 
+# As plotly.js reads them. Made without ``plotly.graph_objects``, whose checks cost more than
+# all the rest of a report with hundreds of figures; the tests put every figure through them.
+Figure = dict[str, Any]
+Trace = dict[str, Any]
+
 Styles = Mapping[str, Style]
 Dashes = Mapping[str, str]
 
@@ -36,7 +39,7 @@ _HOVER = "%{customdata}<extra></extra>"
 
 def scaling_figure(
     rows: list[Row], quantity: Quantity, styles: Styles, dashes: Dashes
-) -> go.Figure | None:
+) -> Figure | None:
     """One quantity against resolution on log-log axes, for all labels and runs of a place.
 
     Intervals are error bars; a point that was asked for and not measured is an open marker
@@ -60,15 +63,15 @@ def scaling_figure(
     _log_y(figure, bottom, edge)
     _add_guides(figure, points, quantity, size)
     for (label, run), curve in _curves(points, styles, dashes).items():
-        figure.add_trace(_curve(label, run, curve, quantity, size, styles, dashes))
+        figure["data"].append(_curve(label, run, curve, quantity, size, styles, dashes))
     for (label, run), curve in _curves(missing, styles, dashes).items():
-        figure.add_trace(_censored(label, run, curve, quantity, edge, styles))
+        figure["data"].append(_censored(label, run, curve, quantity, edge, styles))
     return figure
 
 
 def clusters_figure(
     rows: list[Row], quantity: Quantity, styles: Styles, dashes: Dashes
-) -> go.Figure | None:
+) -> Figure | None:
     """One quantity against the number of clusters M, at one resolution of one place.
 
     Mechanisms without clusters are horizontal lines that end in a lane of their own at the
@@ -93,7 +96,7 @@ def clusters_figure(
     if quantity is not ACCURACY:
         _log_y(figure, *_log_range(quantity, points, size))
     for row, end in zip(others, lane, strict=True):
-        figure.add_trace(_reference(row, quantity, size, (counts[0], end), styles, dashes))
+        figure["data"].append(_reference(row, quantity, size, (counts[0], end), styles, dashes))
     families: dict[tuple[str, str, str], list[Row]] = {}
     for row in sorted(clustered, key=lambda row: float(row["num_clusters"])):
         family = (str(row["mechanism"]), str(row["options"]), str(row["run"]))
@@ -102,11 +105,11 @@ def clusters_figure(
         trace = _curve(
             mechanism, run, family_rows, quantity, size, styles, dashes, x="num_clusters"
         )
-        figure.add_trace(trace)
+        figure["data"].append(trace)
     return figure
 
 
-def front_figure(front: list[Row], mode: str, styles: Styles, dashes: Dashes) -> go.Figure:
+def front_figure(front: list[Row], mode: str, styles: Styles, dashes: Dashes) -> Figure:
     """Accuracy against latency, with intervals both ways and the Pareto front as a step line.
 
     Args:
@@ -118,9 +121,11 @@ def front_figure(front: list[Row], mode: str, styles: Styles, dashes: Dashes) ->
     latency = LATENCIES[mode]
     size, unit = latency.unit(float(row["cost"]) for row in front)
     figure = _figure(_axis_title("accuracy", "%"))
-    figure.update_layout(height=460)
-    figure.update_xaxes(
-        title_text=_axis_title(latency.title.lower(), unit),
+    figure["layout"]["height"] = 460
+    _set_axis(
+        figure,
+        "x",
+        title=_axis_title(latency.title.lower(), unit),
         type="log",
         **_one_two_five([float(row["cost"]) / size for row in front]),
     )
@@ -128,8 +133,8 @@ def front_figure(front: list[Row], mode: str, styles: Styles, dashes: Dashes) ->
     for run in dashes:
         best = [row for row in ordered if row["run"] == run and row["on_front"]]
         if best:
-            figure.add_trace(
-                go.Scatter(
+            figure["data"].append(
+                _scatter(
                     x=[row["cost"] / size for row in best],
                     y=[100 * row["accuracy"] for row in best],
                     line={"color": MUTED, "width": 1.5, "shape": "hv", "dash": dashes[run]},
@@ -140,7 +145,7 @@ def front_figure(front: list[Row], mode: str, styles: Styles, dashes: Dashes) ->
                 )
             )
     for row in sorted(front, key=lambda row: _position(row, styles, dashes)):
-        figure.add_trace(_front_point(row, size, styles))
+        figure["data"].append(_front_point(row, size, styles))
     return figure
 
 
@@ -149,40 +154,52 @@ def _has_clusters(row: Row) -> bool:
     return is_number(row["num_clusters"]) and row["num_clusters"] > 0
 
 
-def _figure(y_title: str) -> go.Figure:
-    axis = {
-        "gridcolor": GRID,
-        "linecolor": GRID,
-        "zeroline": False,
-        "ticks": "outside",
-        "tickcolor": GRID,
-        "tickfont": {"color": TEXT, "size": 12},
-        "automargin": True,
-        "title": {"font": {"size": 12, "color": MUTED}, "standoff": 8},
+def _figure(y_title: str) -> Figure:
+    layout = {
+        # No template: plotly.js would add its own colours.
+        "template": {"data": {}},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": _FONT, "size": 12, "color": TEXT},
+        "margin": {"l": 8, "r": 42, "t": 34, "b": 8},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": MUTED, "activecolor": TEXT},
+        "showlegend": False,
+        "height": 380,
+        "hovermode": "closest",
+        "hoverlabel": {
+            "bgcolor": PAPER,
+            "bordercolor": GRID,
+            "font": {"color": TEXT},
+            "align": "left",
+        },
     }
-    figure = go.Figure(
-        layout={
-            "template": {"data": {}},
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "plot_bgcolor": "rgba(0,0,0,0)",
-            "font": {"family": _FONT, "size": 12, "color": TEXT},
-            "margin": {"l": 8, "r": 42, "t": 34, "b": 8},
-            "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": MUTED, "activecolor": TEXT},
-            "showlegend": False,
-            "height": 380,
-            "hovermode": "closest",
-            "hoverlabel": {
-                "bgcolor": PAPER,
-                "bordercolor": GRID,
-                "font": {"color": TEXT},
-                "align": "left",
-            },
-            "xaxis": axis,
-            "yaxis": axis,
-        }
-    )
-    figure.update_yaxes(title_text=y_title)
+    figure: Figure = {"data": [], "layout": layout}
+    _set_axis(figure, "x")
+    _set_axis(figure, "y", title=y_title)
     return figure
+
+
+def _set_axis(figure: Figure, name: str, title: str = "", **settings: Any) -> None:
+    """Add settings, and a title if given, to the axis ``x`` or ``y``."""
+    axis = figure["layout"].setdefault(
+        f"{name}axis",
+        {
+            "gridcolor": GRID,
+            "linecolor": GRID,
+            "zeroline": False,
+            "ticks": "outside",
+            "tickcolor": GRID,
+            "tickfont": {"color": TEXT, "size": 12},
+            "automargin": True,
+        },
+    )
+    axis.update(settings)
+    if title:
+        axis["title"] = {"text": title, "font": {"size": 12, "color": MUTED}, "standoff": 8}
+
+
+def _scatter(**properties: Any) -> Trace:
+    return {"type": "scatter", **properties}
 
 
 def _axis_title(title: str, unit: str) -> str:
@@ -198,15 +215,17 @@ def _log_range(quantity: Quantity, points: list[Row], size: float) -> tuple[floa
     return min(positive) / size / 1.35, max(positive) / size * 1.35
 
 
-def _log_x(figure: go.Figure, ticks: Mapping[float, str], title: str, end: float = 0.0) -> None:
+def _log_x(figure: Figure, ticks: Mapping[float, str], title: str, end: float = 0.0) -> None:
     """Ticks where the data are, as many as have room; ``end`` extends the axis."""
     values = sorted(ticks)
     last = max(values[-1], end)
     room = max(0.05 * math.log10(last / values[0]), 0.03)
     shown = _spread(values)
-    figure.update_xaxes(
+    _set_axis(
+        figure,
+        "x",
         type="log",
-        title_text=title,
+        title=title,
         tickmode="array",
         tickvals=shown,
         ticktext=[ticks[value] for value in shown],
@@ -214,9 +233,13 @@ def _log_x(figure: go.Figure, ticks: Mapping[float, str], title: str, end: float
     )
 
 
-def _log_y(figure: go.Figure, bottom: float, top: float) -> None:
-    figure.update_yaxes(
-        type="log", range=[math.log10(bottom), math.log10(top)], **_one_two_five([bottom, top])
+def _log_y(figure: Figure, bottom: float, top: float) -> None:
+    _set_axis(
+        figure,
+        "y",
+        type="log",
+        range=[math.log10(bottom), math.log10(top)],
+        **_one_two_five([bottom, top]),
     )
 
 
@@ -261,13 +284,13 @@ def _curve(
     styles: Styles,
     dashes: Dashes,
     x: str = "resolution",
-) -> go.Scatter:
+) -> Trace:
     """A line through the rows; each marker in its own label's style."""
     own = [styles[row["label"]] for row in rows]
     one = len({style.color for style in own}) == 1
     color = own[0].color if one else MUTED
     values = [float(row[quantity.metric]) for row in rows]
-    return go.Scatter(
+    return _scatter(
         x=[float(row[x]) for row in rows],
         y=[value / size for value in values],
         mode="lines+markers",
@@ -276,7 +299,7 @@ def _curve(
         marker={
             "symbol": [style.marker for style in own],
             "color": [style.color for style in own],
-            "size": 8,
+            "size": 8 if len(rows) <= 16 else 5,
         },
         error_y=_error(values, [quantity.interval(row) for row in rows], size, color),
         customdata=[_hover(row, run, dashes, quantity.describe(row)) for row in rows],
@@ -305,9 +328,9 @@ def _error(
 
 def _censored(
     label: str, run: str, rows: list[Row], quantity: Quantity, edge: float, styles: Styles
-) -> go.Scatter:
+) -> Trace:
     style = styles[label]
-    return go.Scatter(
+    return _scatter(
         x=[float(row["resolution"]) for row in rows],
         y=[edge] * len(rows),
         mode="markers",
@@ -342,11 +365,11 @@ def _reference(
     span: tuple[float, float],
     styles: Styles,
     dashes: Dashes,
-) -> go.Scatter:
+) -> Trace:
     """A horizontal line over ``span`` that ends in the label's marker and interval."""
     style, run, value = styles[row["label"]], row["run"], float(row[quantity.metric])
     text = _hover(row, run, dashes, quantity.describe(row))
-    return go.Scatter(
+    return _scatter(
         x=list(span),
         y=[value / size] * 2,
         mode="lines+markers",
@@ -361,7 +384,7 @@ def _reference(
     )
 
 
-def _add_guides(figure: go.Figure, points: list[Row], quantity: Quantity, size: float) -> None:
+def _add_guides(figure: Figure, points: list[Row], quantity: Quantity, size: float) -> None:
     """Dotted lines of growth with N and N² across the axes, named in the margin."""
     first = min(float(row["resolution"]) for row in points)
     if first == max(float(row["resolution"]) for row in points):
@@ -369,15 +392,15 @@ def _add_guides(figure: go.Figure, points: list[Row], quantity: Quantity, size: 
     start = min(float(r[quantity.metric]) for r in points if float(r["resolution"]) == first)
     if start <= 0:
         return
-    (_, right), (bottom, top) = figure.layout.xaxis.range, figure.layout.yaxis.range
+    (_, right), (bottom, top) = (figure["layout"][axis]["range"] for axis in ("xaxis", "yaxis"))
     begin = (math.log10(first), (math.log10(start / size) + bottom) / 2)
     for power, name in ((2, "∝ N"), (4, "∝ N²")):
         # A text just outside the axes by rounding would be dropped.
         length = 0.999 * min(right - begin[0], (top - begin[1]) / power)
         end = (begin[0] + length, begin[1] + power * length)
         at_right = length > 0.99 * (right - begin[0])
-        figure.add_trace(
-            go.Scatter(
+        figure["data"].append(
+            _scatter(
                 x=[10 ** begin[0], 10 ** end[0]],
                 y=[10 ** begin[1], 10 ** end[1]],
                 mode="lines+text",
@@ -394,7 +417,7 @@ def _add_guides(figure: go.Figure, points: list[Row], quantity: Quantity, size: 
         )
 
 
-def _front_point(row: Row, size: float, styles: Styles) -> go.Scatter:
+def _front_point(row: Row, size: float, styles: Styles) -> Trace:
     style, cost, accuracy = styles[row["label"]], float(row["cost"]), float(row["accuracy"])
     where = "on the Pareto front" if row["on_front"] else "dominated"
     text = (
@@ -403,7 +426,7 @@ def _front_point(row: Row, size: float, styles: Styles) -> go.Scatter:
         f"accuracy {with_interval(format_percent, accuracy, _pair(row, 'accuracy'))}"
     )
     symbol = style.marker if row["on_front"] else f"{style.marker}-open"
-    return go.Scatter(
+    return _scatter(
         x=[cost / size],
         y=[100 * accuracy],
         mode="markers+text",

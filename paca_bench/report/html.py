@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 import pandas as pd
@@ -35,9 +35,6 @@ from paca_bench.units import (
     format_seconds,
     significant,
 )
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 _SCRIPTS = ("plotly", "report")
 
@@ -191,7 +188,6 @@ def _environment() -> jinja2.Environment:
         count=format_count,
         significant=significant,
         json=_embedded_json,
-        figure=_embedded_figure,
     )
     return environment
 
@@ -204,15 +200,8 @@ def _source(environment: jinja2.Environment, name: str) -> str:
 
 def _embedded_json(value: Any) -> Markup:
     """JSON that cannot end the script element it stands in, whatever its strings hold."""
-    return _inert(json.dumps(value, separators=(",", ":")))
-
-
-def _embedded_figure(figure: go.Figure) -> Markup:
-    return _inert(str(figure.to_json()))
-
-
-def _inert(text: str) -> Markup:
-    for character in "<>&\u2028\u2029":
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from paca_bench.analyse.curves import Row, groups, records, resolution_text
 from paca_bench.analyse.pareto import front_table
 from paca_bench.analyse.scaling import scaling_table
-from paca_bench.report.figures import Dashes, Styles, clusters_figure, front_figure, scaling_figure
+from paca_bench.report.figures import (
+    Dashes,
+    Figure,
+    Styles,
+    clusters_figure,
+    front_figure,
+    scaling_figure,
+)
 from paca_bench.report.places import Place, ending, is_censored, is_number, place_key, places
 from paca_bench.report.quantities import ACCURACY, LATENCIES, SCALING, Quantity, rows_of
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Chart:
 
     id: str
     title: str
-    figure: go.Figure | None
+    figure: Figure | None
     notes: list[str] = field(default_factory=list)
     caption: str = ""
 

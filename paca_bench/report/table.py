@@ -29,6 +29,7 @@ FILTER_AXES = (
     "device",
     "status",
 )
+_ONLY_IF_VARYING = ("run", "host", "stage", "batch", "dtype", "device")
 _NESTED = ("details", "latency_samples_s", "accuracy_samples")
 
 
@@ -76,7 +77,7 @@ class CaseTable:
 
 
 def case_table(frame: pd.DataFrame) -> CaseTable:
-    """All cases of a frame; columns and filters that could not tell rows apart are left out."""
+    """All cases of a frame; columns and filters that say nothing here are left out."""
     found = records(frame)
     rows_axes = [{axis: _axis_text(row[axis]) for axis in FILTER_AXES} for row in found]
     choices = {}
@@ -87,7 +88,8 @@ def case_table(frame: pd.DataFrame) -> CaseTable:
     columns = [
         column
         for key, column in _COLUMNS
-        if key not in ("run", "host", "stage", "batch", "dtype", "device") or key in choices
+        if (key in choices or key not in _ONLY_IF_VARYING)
+        and any(column.cell(row).value is not None for row in found)
     ]
     rows = [
         CaseRow(

@@ -13,6 +13,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import plotly.graph_objects as go
 import pytest
 from plotly.offline import get_plotlyjs
 
@@ -221,6 +222,11 @@ def test_scaling_figures_have_log_axes_intervals_and_one_trace_a_label(page: Pag
         assert min(trace["error_y"]["array"] + trace["error_y"]["arrayminus"]) >= 0
     assert "3,136 tokens" in curves[0]["customdata"][0]
     assert [t["meta"]["guide"] for t in figure["data"] if "guide" in t["meta"]] == [1, 2]
+
+
+def test_plotly_accepts_every_figure(page: Page) -> None:
+    for figure in page.figures().values():
+        go.Figure(figure)
 
 
 def test_one_style_per_label_in_all_figures(page: Page) -> None:
