@@ -224,7 +224,7 @@ def _policy(scripts: Iterable[str]) -> str:
 
 def _check_target(target: Path) -> None:
     if target.is_dir():
-        raise StoreError(f"--out {target} is a folder; name a file, such as {target}/report.html")
+        raise StoreError(f"{target} is a folder; name a file, such as {target}/report.html")
     if not target.parent.is_dir():
         raise StoreError(
             f"cannot write {target}: the folder {target.parent} does not exist; create it first"
