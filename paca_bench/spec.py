@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 from paca_bench.axes import (
     Size,
@@ -14,6 +16,7 @@ from paca_bench.axes import (
     parse_duration,
     parse_integers,
     parse_resolutions,
+    shown,
     suggest,
 )
 from paca_bench.errors import SpecError
@@ -90,19 +93,28 @@ class SweepSpec:
         Raises:
             SpecError: a field is unknown, or a value has the wrong form.
         """
-        names = [field.name for field in fields(cls)]
+        if not isinstance(data, Mapping):
+            raise SpecError(f"{shown(data)} in the run's spec is not a table of fields")
+        hints = get_type_hints(cls)
         for name in data:
-            if name not in names:
-                raise SpecError(f"unknown field {name!r} in the run's spec; {suggest(name, names)}")
-        return cls(**{name: _tupled(value) for name, value in data.items()})
+            if name not in hints:
+                raise SpecError(f"unknown field {name!r} in the run's spec; {suggest(name, hints)}")
+        for field in fields(cls):
+            if field.default is MISSING and field.name not in data:
+                raise SpecError(f"no field {field.name!r} in the run's spec")
+        try:
+            values = {name: _typed(value, hints[name], name) for name, value in data.items()}
+        except TypeError as error:
+            raise SpecError(f"{error} in the run's spec") from error
+        return cls(**values)
 
 
 # key on the command line and in a suite -> (field, parser of the given value)
 _KEYS: dict[str, tuple[str, Any]] = {
-    "res": ("resolutions", lambda v: parse_resolutions(_joined(v))),
+    "res": ("resolutions", lambda v: parse_resolutions(_joined(v), "--res")),
     "mechanism": ("mechanisms", lambda v: _names(v, "--mechanism")),
     "level": ("levels", lambda v: parse_choices(v, "--level", LEVELS)),
-    "host": ("host", str),
+    "host": ("host", lambda v: _name(v, "--host")),
     "stage": ("stages", lambda v: parse_integers(v, "--stage", 1, 4)),
     "clusters": ("clusters", lambda v: parse_integers(v, "--clusters", 0, 1 << 20)),
     "mode": ("modes", lambda v: parse_choices(v, "--mode", SPEC_MODES)),
@@ -115,10 +127,13 @@ _KEYS: dict[str, tuple[str, Any]] = {
     "processes": ("processes", lambda v: _one(v, "--processes", 1, 100)),
     "timeout": ("timeout_s", lambda v: parse_duration(v, "--timeout")),
     "threads": ("threads", lambda v: _one(v, "--threads", 0, 1 << 12)),
-    "allocator": ("allocator", lambda v: parse_choices(v, "--allocator", ALLOCATORS)[0]),
+    "allocator": ("allocator", lambda v: _choice(v, "--allocator", ALLOCATORS)),
     "seed": ("seed", lambda v: _one(v, "--seed", 0, 2**31 - 1)),
-    "data": ("data", str),
-    "accuracy_res": ("accuracy_resolutions", lambda v: parse_resolutions(_joined(v))),
+    "data": ("data", lambda v: _name(v, "--data")),
+    "accuracy_res": (
+        "accuracy_resolutions",
+        lambda v: parse_resolutions(_joined(v), "--accuracy-res"),
+    ),
     "seeds": ("seeds", lambda v: _one(v, "--seeds", 1, 100)),
     "train_steps": ("train_steps", lambda v: _one(v, "--train-steps", 0, 10**7)),
     "plugin": ("plugins", lambda v: _names(v, "--plugin")),
@@ -179,12 +194,11 @@ def suite_title(name_or_path: str) -> str:
 
 def _load_suite(name_or_path: str) -> tuple[Path, dict[str, Any]]:
     path = Path(name_or_path)
-    if not path.exists() and path.stem in suite_names() and path.suffix in ("", ".toml"):
+    if not _is_file(path) and path.stem in suite_names() and path.suffix in ("", ".toml"):
         path = _suites() / f"{path.stem}.toml"
-    if not path.is_file():
-        raise SpecError(
-            f"no suite {name_or_path!r}; give a TOML file or one of {', '.join(suite_names())}"
-        )
+    if not _is_file(path):
+        names = ", ".join(suite_names())
+        raise SpecError(f"no suite {shown(name_or_path)}; give a TOML file or one of {names}")
     try:
         data = tomllib.loads(_read(path))
     except tomllib.TOMLDecodeError as error:
@@ -196,6 +210,13 @@ def _load_suite(name_or_path: str) -> tuple[Path, dict[str, Any]]:
             + (f", not {', '.join(sorted(unknown))}" if unknown else "")
         )
     return path, data
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # the name is too long, or the folder may not be read
+        return False
 
 
 def _suites() -> Path:
@@ -221,11 +242,27 @@ def _groups(value: Any) -> tuple[str, ...]:
 
 
 def _names(value: Any, flag: str) -> tuple[str, ...]:
-    items = value.split(",") if isinstance(value, str) else list(value)
-    names = tuple(dict.fromkeys(str(item).strip() for item in items))
-    if not names or "" in names:
-        raise SpecError(f"{flag} is empty; give at least one name")
-    return names
+    if isinstance(value, str):
+        value = value.split(",")
+    items = value if isinstance(value, list | tuple) else [value]
+    return tuple(dict.fromkeys(_name(item, flag) for item in items)) or _no_name(flag)
+
+
+def _name(value: Any, flag: str) -> str:
+    if not isinstance(value, str | PathLike):
+        raise SpecError(f"{flag} {shown(value)} is not a name")
+    return str(value).strip() or _no_name(flag)
+
+
+def _no_name(flag: str) -> NoReturn:
+    raise SpecError(f"{flag} is empty; give at least one name")
+
+
+def _choice(value: Any, flag: str, allowed: Sequence[str]) -> str:
+    words = parse_choices(value, flag, allowed)
+    if len(words) != 1:
+        raise SpecError(f"{flag} takes one of {', '.join(allowed)}, not {shown(value)}")
+    return words[0]
 
 
 def _joined(value: Any) -> str:
@@ -235,7 +272,7 @@ def _joined(value: Any) -> str:
 def _one(value: Any, flag: str, low: int, high: int) -> int:
     numbers = parse_integers(value, flag, low, high)
     if len(numbers) != 1:
-        raise SpecError(f"{flag} takes one number, not {value!r}")
+        raise SpecError(f"{flag} takes one number, not {shown(value)}")
     return numbers[0]
 
 
@@ -246,21 +283,34 @@ def _fraction(value: Any, flag: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number < 1:
-        raise SpecError(f"{flag} {value!r} is not a share between 0 and 1, such as 0.02 or 2%")
+        raise SpecError(f"{flag} {shown(value)} is not a share between 0 and 1, such as 0.02 or 2%")
     return number
 
 
 def _device(value: Any) -> str:
     text = str(value).strip()
-    index = text.removeprefix("cuda:")
-    if text in ("auto", "cpu", "cuda") or (text != index and index.isdigit()):
+    if re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", text):
         return text
-    raise SpecError(f"--device {text!r} does not exist; choose auto, cpu, cuda or cuda:INDEX")
+    raise SpecError(f"--device {shown(text)} does not exist; choose auto, cpu, cuda or cuda:INDEX")
 
 
 def _listed(value: Any) -> Any:
     return [_listed(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _tupled(value: Any) -> Any:
-    return tuple(_tupled(item) for item in value) if isinstance(value, list) else value
+def _typed(value: Any, hint: Any, name: str) -> Any:
+    """A JSON value as the field's type has it: lists become tuples.
+
+    Raises:
+        TypeError: the value is of another type.
+    """
+    if get_origin(hint) is tuple and isinstance(value, list):
+        first, *rest = get_args(hint)
+        inner = [first] * len(value) if rest == [...] else [first, *rest]
+        if len(inner) == len(value):
+            return tuple(_typed(v, h, name) for v, h in zip(value, inner, strict=True))
+    if type(value) is hint:
+        return value
+    if hint is float and type(value) is int:
+        return float(value)
+    raise TypeError(f"{name} {shown(value)} is not {getattr(hint, '__name__', hint)}")
