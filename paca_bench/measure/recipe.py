@@ -36,7 +36,7 @@ class Recipe:
     weight_decay: float = 0.05
     warmup_steps: int = 0
     label_smoothing: float = 0.0
-    shift: float = 1 / 14
+    shift: float = 0.0
     clip_norm: float = 1.0
 
     def __post_init__(self) -> None:
@@ -67,9 +67,14 @@ class Recipe:
 
 
 def default_recipe(device: str) -> Recipe:
-    """The recipe of the shipped suites on a device, such as ``cpu`` or ``cuda:0``."""
-    steps = 1000 if device.startswith("cuda") else 200
-    return Recipe(steps=steps, batch_size=32, lr=2e-3, warmup_steps=20)
+    """The recipe on a device, such as ``cpu`` or ``cuda:0``; a GPU affords four times the steps.
+
+    Chosen so that on two CPU cores every built-in mechanism passes 95% on mnist5k at 32
+    pixels with the nano host. So short a budget is served by small shifts: up to a 28th of
+    the side, one pixel of an original digit.
+    """
+    steps = 600 if device.startswith("cuda") else 150
+    return Recipe(steps=steps, batch_size=64, lr=2e-3, warmup_steps=20, shift=1 / 28)
 
 
 def training_macs(case: Case, recipe: Recipe, *, num_test: int, num_classes: int) -> int:

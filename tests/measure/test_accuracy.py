@@ -23,7 +23,7 @@ from paca_bench.models.host import Host
 from paca_bench.record import Case
 
 MECHANISMS = (("vit", None), ("swin", None), ("pvt", None), ("pvt_linear", None), ("paca", 9))
-RECIPE = Recipe(steps=3, batch_size=4, lr=1e-3, warmup_steps=1)
+RECIPE = Recipe(steps=3, batch_size=4, lr=1e-3, warmup_steps=1, shift=1 / 14)
 
 
 def make_case(mechanism: str = "vit", num_clusters: int | None = None, **changes: object) -> Case:
