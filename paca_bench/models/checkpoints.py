@@ -7,6 +7,7 @@ by torch's restricted reader, which builds tensors and plain containers only.
 from __future__ import annotations
 
 import argparse
+import pickle
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -135,6 +136,8 @@ def _reason(error: Exception) -> str:
             f"it holds {code[1]}, which could run code when read; only tensors and plain "
             f"containers are accepted"
         )
+    if isinstance(error, pickle.UnpicklingError):
+        return "the restricted reader refuses it; it is damaged, or holds more than tensors"
     first = text.splitlines()[0][:100] if text else ""
     return f"it is damaged, or no checkpoint ({type(error).__name__}: {first})"
 
