@@ -7,7 +7,6 @@ needs nothing worth counting.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,7 +33,7 @@ def size_bytes(tensor: Tensor) -> int:
 
 def _flash_blocks(query: Tensor, key: Tensor) -> tuple[int, int]:
     """The block of scores (queries, keys) that a thread of the CPU flash kernel works on."""
-    queries, keys = query.shape[-2], key.shape[-2]
+    queries, keys = int(query.shape[-2]), int(key.shape[-2])
     block = 256 if queries >= 768 else 64 if queries >= 192 else 32
     return min(block, queries), min(512, keys)
 
@@ -42,10 +41,10 @@ def _flash_blocks(query: Tensor, key: Tensor) -> tuple[int, int]:
 def _flash(args: Sequence[Any]) -> int:
     """For each thread, in float32: the scores, their maxima and sums, and the output."""
     rows, columns = _flash_blocks(args[0], args[1])
-    per_thread = rows * (columns + 2 + args[0].shape[-1]) * 4
+    per_thread = rows * (columns + 2 + int(args[0].shape[-1])) * 4
     if args[0].element_size() < 4:
-        per_thread += rows * columns * args[0].element_size()
-    return torch.get_num_threads() * per_thread
+        per_thread += rows * columns * int(args[0].element_size())
+    return per_thread * torch.get_num_threads()
 
 
 def _flash_backward(args: Sequence[Any]) -> int:
@@ -53,8 +52,8 @@ def _flash_backward(args: Sequence[Any]) -> int:
     rows, columns = _flash_blocks(args[1], args[2])
     per_thread = 2 * rows * columns * 4
     if args[1].element_size() < 4:
-        per_thread += 2 * rows * columns * args[1].element_size()
-    return torch.get_num_threads() * per_thread
+        per_thread += 2 * rows * columns * int(args[1].element_size())
+    return per_thread * torch.get_num_threads()
 
 
 def _convolution(args: Sequence[Any]) -> int:
