@@ -19,11 +19,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
 from paca_bench.errors import StoreError
+from paca_bench.typed_json import typed_fields
 
 SCHEMA_VERSION = 1
 
@@ -123,7 +124,8 @@ class Case:
             StoreError: an axis is missing or unknown.
         """
         try:
-            return cls(**{**data, "options": tuple(sorted(data["options"].items()))})
+            options = [list(item) for item in sorted(data["options"].items())]
+            return cls(**typed_fields(cls, {**data, "options": options}))
         except (TypeError, KeyError, AttributeError) as error:
             raise StoreError(f"not a paca-bench case: {error}") from error
 
@@ -195,7 +197,7 @@ class Record:
             StoreError: the object is not a record, or of a newer schema.
         """
         version = data.get("schema")
-        if not isinstance(version, int):
+        if type(version) is not int:
             raise StoreError("not a paca-bench record: it has no schema version")
         if version > SCHEMA_VERSION:
             raise StoreError(
@@ -203,19 +205,12 @@ class Record:
                 f"{SCHEMA_VERSION}: upgrade paca-bench"
             )
         try:
-            return cls(
-                case=Case.from_json(data["case"]),
-                statuses={group: Status(value) for group, value in data["statuses"].items()},
-                reasons=data["reasons"],
-                metrics=data["metrics"],
-                samples=data["samples"],
-                details=data["details"],
-                predicted=data["predicted"],
-                wall_s=data["wall_s"],
-                finished_at=data["finished_at"],
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise StoreError(f"not a paca-bench record: {error!r}") from error
+            values = {f.name: data[f.name] for f in fields(cls)}
+            return cls(**typed_fields(cls, {**values, "case": Case.from_json(values["case"])}))
+        except KeyError as error:
+            raise StoreError(f"not a paca-bench record: {error} is missing") from error
+        except TypeError as error:
+            raise StoreError(f"not a paca-bench record: {error}") from error
 
     def with_group(self, group: str, other: Record) -> Record:
         """This record with ``group`` (status, reason) and all of ``other``'s values added."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, NoReturn, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn
 
 from paca_bench.axes import (
     Size,
@@ -21,6 +21,7 @@ from paca_bench.axes import (
 )
 from paca_bench.errors import SpecError
 from paca_bench.record import DTYPES, GROUPS, LEVELS
+from paca_bench.typed_json import typed_fields
 
 ALLOCATORS = ("tuned", "system")
 # ``fit`` is not chosen as a mode: it comes with the metric ``accuracy``.
@@ -93,20 +94,10 @@ class SweepSpec:
         Raises:
             SpecError: a field is unknown, or a value has the wrong form.
         """
-        if not isinstance(data, Mapping):
-            raise SpecError(f"{shown(data)} in the run's spec is not a table of fields")
-        hints = get_type_hints(cls)
-        for name in data:
-            if name not in hints:
-                raise SpecError(f"unknown field {name!r} in the run's spec; {suggest(name, hints)}")
-        for field in fields(cls):
-            if field.default is MISSING and field.name not in data:
-                raise SpecError(f"no field {field.name!r} in the run's spec")
         try:
-            values = {name: _typed(value, hints[name], name) for name, value in data.items()}
+            return cls(**typed_fields(cls, data))
         except TypeError as error:
             raise SpecError(f"{error} in the run's spec") from error
-        return cls(**values)
 
 
 # key on the command line and in a suite -> (field, parser of the given value)
@@ -296,21 +287,3 @@ def _device(value: Any) -> str:
 
 def _listed(value: Any) -> Any:
     return [_listed(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _typed(value: Any, hint: Any, name: str) -> Any:
-    """A JSON value as the field's type has it: lists become tuples.
-
-    Raises:
-        TypeError: the value is of another type.
-    """
-    if get_origin(hint) is tuple and isinstance(value, list):
-        first, *rest = get_args(hint)
-        inner = [first] * len(value) if rest == [...] else [first, *rest]
-        if len(inner) == len(value):
-            return tuple(_typed(v, h, name) for v, h in zip(value, inner, strict=True))
-    if type(value) is hint:
-        return value
-    if hint is float and type(value) is int:
-        return float(value)
-    raise TypeError(f"{name} {shown(value)} is not {getattr(hint, '__name__', hint)}")

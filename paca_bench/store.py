@@ -27,6 +27,9 @@ JOURNAL_FILE = "journal.jsonl"
 REPORT_FILE = "report.html"
 LOCK_FILE = "run.lock"
 
+# What ``json.loads`` raises: not JSON, not text, a number too long; nested too deeply.
+_NOT_JSON = (ValueError, RecursionError)
+
 
 class TornLineWarning(UserWarning):
     """The last line of a file was cut off while it was written; it is left out."""
@@ -77,15 +80,15 @@ class RunFolder:
             folder = folder.parent
         file = folder / RUN_FILE
         try:
-            header = json.loads(file.read_text(encoding="utf-8"))
+            header = json.loads(file.read_bytes())
         except FileNotFoundError:
             raise StoreError(
                 f"{folder} is not a run folder: it has no {RUN_FILE}; a run is made by "
                 f"'paca-bench sweep --out {folder}'"
             ) from None
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (OSError, *_NOT_JSON) as error:
             raise StoreError(f"cannot read {file}: {error}") from error
-        if not isinstance(header, dict) or not isinstance(header.get("schema"), int):
+        if not isinstance(header, dict) or type(header.get("schema")) is not int:
             raise StoreError(f"{file} was not written by paca-bench (no schema version)")
         if header["schema"] > SCHEMA_VERSION:
             raise StoreError(
@@ -102,12 +105,13 @@ class RunFolder:
             StoreError: another process is writing this run.
         """
         lock = FileLock(self.path / LOCK_FILE)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise StoreError(
-                f"another sweep is writing {self.path}; wait for it or choose another --out"
-            ) from None
+        with _disk_errors(self.path):
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:  # an OSError to Python, but nothing is wrong with the disk
+                raise StoreError(
+                    f"another sweep is writing {self.path}; wait for it or choose another --out"
+                ) from None
         try:
             yield
         finally:
@@ -143,10 +147,14 @@ class RunFolder:
         path = self.path / JOURNAL_FILE
         if not path.exists():
             return []
-        try:
-            return [(d["case_hash"], d["group"], d["outcome"]) for _, d in read_lines(path)]
-        except KeyError as error:
-            raise StoreError(f"{path} was not written by paca-bench: no {error}") from error
+        entries = []
+        for number, data in read_lines(path):
+            match data:
+                case {"case_hash": str(case_hash), "group": str(group), "outcome": dict(outcome)}:
+                    entries.append((case_hash, group, outcome))
+                case _:
+                    raise StoreError(f"{path}, line {number}: not a paca-bench journal entry")
+        return entries
 
     def finish(self) -> None:
         """Say in ``run.json`` that the sweep came to its end.
@@ -180,12 +188,13 @@ class RunFolder:
 
 def check_free(path: Path) -> None:
     """Raise ``StoreError`` unless ``path`` is missing or an empty folder."""
-    if path.exists() and not path.is_dir():
-        raise StoreError(f"--out {path} is a file; name a folder that does not exist yet")
-    if path.is_dir() and any(path.iterdir()):
-        is_run = (path / RUN_FILE).exists()
-        hint = "add --resume to continue it" if is_run else "name a new folder"
-        raise StoreError(f"--out {path} is not empty; {hint}")
+    with _disk_errors(path):
+        if path.exists() and not path.is_dir():
+            raise StoreError(f"--out {path} is a file; name a folder that does not exist yet")
+        if path.is_dir() and any(path.iterdir()):
+            is_run = (path / RUN_FILE).exists()
+            hint = "add --resume to continue it" if is_run else "name a new folder"
+            raise StoreError(f"--out {path} is not empty; {hint}")
 
 
 def append_line(path: Path, data: Mapping[str, Any]) -> None:
@@ -198,15 +207,16 @@ def append_line(path: Path, data: Mapping[str, Any]) -> None:
         StoreError: the disk is full or not writable.
     """
     line = json.dumps(data, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-    with _disk_errors(path), path.open("a+b") as file:
+    # Without a buffer: one would write once more, on closing, what has failed and was cut off.
+    with _disk_errors(path), path.open("a+b", buffering=0) as file:
         end = _end_of_whole_lines(file)
         file.truncate(end)
         try:
-            file.write(line)
-            file.flush()
+            while line:
+                line = line[file.write(line) :]
             os.fsync(file.fileno())
         except OSError:
-            os.ftruncate(file.fileno(), end)
+            file.truncate(end)
             raise
 
 
@@ -236,7 +246,7 @@ def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
 def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         data = json.loads(line)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except _NOT_JSON as error:
         raise StoreError(
             f"{path}, line {number} is not JSON ({error}); the file was damaged or is not a "
             f"paca-bench run"
