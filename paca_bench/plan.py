@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from paca_bench.attention.registry import Mechanism, get_mechanism, mechanisms
 from paca_bench.axes import Size
 from paca_bench.environment import usable_cores
-from paca_bench.errors import SpecError, UnsupportedError
+from paca_bench.errors import PacaBenchError, SpecError, UnsupportedError
 from paca_bench.measure.recipe import Recipe, default_recipe, training_macs
 from paca_bench.models.geometry import get_geometry
 from paca_bench.models.subject import case_cost
@@ -156,6 +156,11 @@ def _predict(case: Case, groups: tuple[str, ...], spec: SweepSpec, machine: Mach
         macs = case_cost(case).macs
     except UnsupportedError as error:
         return planned.refuse(groups, Status.NOT_SUPPORTED, str(error))
+    except PacaBenchError:
+        raise
+    except Exception as error:  # a user's closed form, which may fail in any way
+        reason = f"the cost of {case.mechanism!r} failed: {type(error).__name__}: {error}"
+        return planned.refuse(groups, Status.ERROR, reason)
     rate = EFFICIENCY * machine.macs_per_s
     if case.mode == "fit":
         recipe = make_recipe(spec, case.device)
@@ -214,5 +219,5 @@ def over_budget_reason(wall_s: float, budget_s: float, total_s: float) -> str:
     return (
         f"predicted to take {format_seconds(wall_s)}, which the budget of "
         f"{format_seconds(budget_s)} does not leave; the whole sweep needs about "
-        f"--budget {max(1, round(total_s / 60))}m"
+        f"--budget {int(total_s // 60) + 1}m"
     )

@@ -1,0 +1,227 @@
+"""The grid of cases, and which of them a budget admits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paca_bench.attention import registry
+from paca_bench.axes import parse_duration
+from paca_bench.errors import SpecError
+from paca_bench.models.subject import case_cost
+from paca_bench.plan import ACCURACY_SHARE, Machine, PlannedCase, fit_budget, make_plan
+from paca_bench.record import Case, Status
+from paca_bench.spec import make_spec
+
+MACHINE = Machine(4e10, True)
+
+
+def plan(machine: Machine = MACHINE, **changes: Any) -> list[PlannedCase]:
+    base = {"res": "64,96", "mechanism": "vit,paca", "clusters": "4,9", "metrics": "latency"}
+    values: Mapping[str, Any] = {**base, "budget": "10h", **changes}
+    return make_plan(make_spec(values), "cpu", machine)
+
+
+def ids(planned: list[PlannedCase]) -> list[str]:
+    return [one.case.id for one in planned]
+
+
+def test_the_grid_is_the_product_of_the_axes() -> None:
+    planned = plan(
+        level="host,layer", stage="1,3", mode="forward,train", batch="1,2", dtype="float32,float64"
+    )
+    # (vit + paca x 2) x 2 resolutions x (host + layer x 2 stages) x 2 x 2 x 2
+    assert len(planned) == 3 * 2 * 3 * 2 * 2 * 2
+    assert len({one.case.hash for one in planned}) == len(set(ids(planned))) == len(planned)
+
+
+def test_ids_are_readable_and_stable() -> None:
+    assert ids(plan(mode="forward", res="64x96", level="host,layer", stage="2")) == [
+        "host-nano/vit/64x96/forward/b1/float32/cpu",
+        "host-nano/paca-M4/64x96/forward/b1/float32/cpu",
+        "host-nano/paca-M9/64x96/forward/b1/float32/cpu",
+        "layer-nano-s2/vit/64x96/forward/b1/float32/cpu",
+        "layer-nano-s2/paca-M4/64x96/forward/b1/float32/cpu",
+        "layer-nano-s2/paca-M9/64x96/forward/b1/float32/cpu",
+    ]
+    first = plan(mode="forward", res="64x96", level="host", mechanism="vit")[0].case
+    assert first.hash == "94d7ad57025f"
+
+
+def test_the_order_in_which_axes_are_given_does_not_change_the_cases() -> None:
+    one = plan(clusters="4,9", mode="forward,train", mechanism="vit,paca")
+    other = plan(clusters="9,4", mode="train,forward", mechanism="paca,vit")
+    assert set(ids(one)) == set(ids(other))
+    assert {p.case.hash: p.wall_s for p in one} == {p.case.hash: p.wall_s for p in other}
+
+
+def test_only_a_mechanism_with_clusters_varies_them() -> None:
+    found = {(p.case.mechanism, p.case.num_clusters) for p in plan(mechanism="vit,swin,paca")}
+    assert found == {("vit", None), ("swin", None), ("paca", 4), ("paca", 9)}
+
+
+def test_all_registered_mechanisms_where_none_is_named() -> None:
+    spec = make_spec({"res": "64", "metrics": "latency"})
+    planned = make_plan(spec, "cpu", MACHINE)
+    assert {p.case.mechanism for p in planned} == set(registry.mechanisms())
+
+
+def test_accuracy_is_one_training_a_variant_at_its_own_resolution() -> None:
+    planned = plan(metrics="complexity,latency,accuracy", accuracy_res="32,64")
+    fits = [p for p in planned if p.case.mode == "fit"]
+    assert {(p.case.label, p.case.height) for p in fits} == {
+        (label, side) for label in ("vit", "paca (M=4)", "paca (M=9)") for side in (32, 64)
+    }
+    assert {(p.case.level, p.groups) for p in fits} == {("host", ("complexity", "accuracy"))}
+    assert all("accuracy" not in p.groups for p in planned if p.case.mode != "fit")
+
+
+def test_an_unsupported_case_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    from paca_bench import plan as plan_module
+    from paca_bench.errors import UnsupportedError
+
+    def cost(case: Case) -> Any:
+        if case.mechanism == "vit":
+            raise UnsupportedError("the grid is too small")
+        return case_cost(case)
+
+    monkeypatch.setattr(plan_module, "case_cost", cost)
+    planned = plan(metrics="complexity,latency,memory", mode="forward", level="host")
+    refused = [p for p in planned if p.refused]
+    assert [p.case.mechanism for p in refused] == ["vit", "vit"]
+    for one in refused:
+        assert one.to_run == ()
+        assert set(one.refused.values()) == {(Status.NOT_SUPPORTED, "the grid is too small")}
+        assert (one.macs, one.wall_s) == (0, 0.0)
+    assert all(p.to_run == p.groups for p in planned if p.case.mechanism == "paca")
+
+
+def test_a_broken_closed_form_refuses_its_cases_and_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A user's cost may fail at one shape; the sweep of the others goes on."""
+    mechanism = registry.get_mechanism("vit")
+
+    def cost(*, grid: tuple[int, int], dim: int, num_heads: int) -> Any:
+        return 1 // 0
+
+    broken = replace(mechanism, name="broken", cost_function=cost)
+    monkeypatch.setattr(registry, "_mechanisms", {**registry.mechanisms(), "broken": broken})
+    planned = plan(mechanism="broken,vit", level="layer", mode="forward")
+    assert [bool(p.refused) for p in planned] == [True, True, False, False]
+    status, reason = planned[0].refused["latency"]
+    assert status is Status.ERROR
+    assert "ZeroDivisionError" in reason
+    assert "cost of 'broken'" in reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"mechanism": "vti"}, "unknown mechanism 'vti'.*--plugin"),
+        ({"host": "giant"}, "unknown host 'giant'; choose from nano"),
+        ({"metrics": "accuracy", "level": "layer"}, "add --level host"),
+        ({"train_steps": 5, "metrics": "accuracy", "mechanism": "x"}, "unknown mechanism 'x'"),
+    ],
+)
+def test_a_sweep_that_cannot_be_planned(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(SpecError, match=says):
+        plan(**changes)
+
+
+def test_predictions_grow_with_the_work() -> None:
+    times = {p.case.id: p.wall_s for p in plan(batch="1,64", res="512,1024", level="host")}
+    vit = "host-nano/vit/{}/{}/b{}/float32/cpu"
+    assert times[vit.format(1024, "forward", 1)] > times[vit.format(512, "forward", 1)]
+    assert times[vit.format(512, "train", 1)] > times[vit.format(512, "forward", 1)]
+    assert times[vit.format(512, "forward", 64)] > times[vit.format(512, "forward", 1)]
+    slower = {p.case.id: p.wall_s for p in plan(Machine(1e9, True), batch="1,64", res="512,1024")}
+    assert all(slower[case] > wall_s for case, wall_s in times.items())
+
+
+# ---- the budget
+
+
+def planned_case(number: int, wall_s: float, mode: str = "forward") -> PlannedCase:
+    case = Case(level="host", mechanism=f"m{number}", host="nano", height=64, width=64, mode=mode)
+    groups = ("complexity", "accuracy") if mode == "fit" else ("complexity", "latency", "memory")
+    return PlannedCase(case=case, groups=groups, macs=1, call_s=wall_s / 9, wall_s=wall_s)
+
+
+def admitted(planned: list[PlannedCase]) -> list[PlannedCase]:
+    return [one for one in planned if set(one.to_run) - {"complexity"}]
+
+
+WALLS = st.floats(min_value=0.01, max_value=1000, allow_nan=False)
+CASES = st.lists(st.tuples(WALLS, st.booleans()), min_size=1, max_size=25).map(
+    lambda items: [
+        planned_case(i, wall_s, "fit" if fit else "forward")
+        for i, (wall_s, fit) in enumerate(items)
+    ]
+)
+
+
+@given(CASES, st.floats(min_value=0.1, max_value=10_000))
+@settings(max_examples=300, deadline=None)
+def test_what_is_admitted_fits_and_nothing_is_lost(
+    cases: list[PlannedCase], budget_s: float
+) -> None:
+    fitted = fit_budget(cases, budget_s)
+    assert [p.case for p in fitted] == [p.case for p in cases]
+    inside = admitted(fitted)
+    assert sum(p.wall_s for p in inside) <= budget_s * (1 + 1e-9)
+    for one in fitted:
+        assert "complexity" in one.to_run
+        if one not in inside:
+            assert {status for status, _ in one.refused.values()} == {Status.OVER_BUDGET}
+    # The cheapest of a kind go first: what is left out costs at least as much as what is in.
+    for fit in (True, False):
+        kind = [p for p in fitted if (p.case.mode == "fit") == fit]
+        inner = [p.wall_s for p in kind if p in inside]
+        outer = [p.wall_s for p in kind if p not in inside]
+        assert max(inner, default=0.0) <= min(outer, default=float("inf"))
+
+
+@given(CASES, st.floats(min_value=0.1, max_value=10_000))
+@settings(max_examples=200, deadline=None)
+def test_the_budget_that_the_reason_names_admits_everything(
+    cases: list[PlannedCase], budget_s: float
+) -> None:
+    for one in fit_budget(cases, budget_s):
+        for _, reason in one.refused.values():
+            named = re.search(r"--budget (\S+)$", reason)
+            assert named
+            assert len(admitted(fit_budget(cases, parse_duration(named[1])))) == len(cases)
+
+
+def test_accuracy_keeps_its_share_and_the_rest_goes_to_the_others() -> None:
+    cases = [planned_case(i, 10.0, "fit") for i in range(20)]
+    cases += [planned_case(100 + i, 10.0) for i in range(20)]
+    inside = admitted(fit_budget(cases, 200.0))
+    fits = [p for p in inside if p.case.mode == "fit"]
+    assert len(fits) == ACCURACY_SHARE * 20
+    assert len(inside) == 20
+
+
+def test_what_one_kind_leaves_the_other_takes() -> None:
+    few_fits = [planned_case(0, 10.0, "fit"), *(planned_case(1 + i, 10.0) for i in range(30))]
+    assert len(admitted(fit_budget(few_fits, 200.0))) == 20
+    few_others = [planned_case(0, 10.0), *(planned_case(1 + i, 10.0, "fit") for i in range(30))]
+    assert len(admitted(fit_budget(few_others, 200.0))) == 20
+    only_fits = [planned_case(i, 10.0, "fit") for i in range(30)]
+    assert len(admitted(fit_budget(only_fits, 200.0))) == 20
+
+
+def test_static_counts_are_made_whatever_the_budget() -> None:
+    (one,) = fit_budget([planned_case(0, 1e6)], 1.0)
+    assert one.to_run == ("complexity",)
+    (static,) = plan(
+        metrics="macs", mechanism="vit", res="1024", mode="train", level="host", budget="1s"
+    )
+    assert static.to_run == ("complexity",)
