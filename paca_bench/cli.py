@@ -26,6 +26,9 @@ INTERRUPTED = 130
 
 Text = str | None
 
+# Options of ``sweep`` that are not settings of the spec.
+_CONTROL = ("suite", "out", "resume", "dry_run")
+
 
 @app.callback(invoke_without_command=True)
 def _root(
@@ -44,6 +47,7 @@ def _option(help_text: str, *names: str) -> Any:
 
 @app.command()
 def sweep(
+    context: typer.Context,
     res: Annotated[
         Text, _option("Resolutions: 224..1024, 224..1024:160, 224..1024/9, 224,384,256x192.")
     ] = None,
@@ -97,8 +101,7 @@ def sweep(
     ] = False,
 ) -> None:
     """Measure mechanisms over resolution and cluster count, and write a report."""
-    control = ("suite", "out", "resume", "dry_run")
-    given = {k: v for k, v in locals().items() if v is not None and k not in control}
+    given = {k: v for k, v in context.params.items() if v and k not in _CONTROL}
     if dry_run:
         _print_plan(suite, given)
         return

@@ -123,14 +123,14 @@ class Runner:
     def _each_once(self, group: str, todo: Sequence[PlannedCase], end: float) -> None:
         """One job for each case that lacks ``group``, in shuffled order."""
         for one in self._shuffled((p for p in todo if group in p.to_run), group):
-            if self._done(one, group):
+            if self._done(one, group) or self._clock() >= end:
                 continue
             if group == "complexity":
-                self._count(one)
+                self._count(one, end)
             else:
                 self._job(one, group, {}, self._timeout(end))
 
-    def _count(self, planned: PlannedCase) -> None:
+    def _count(self, planned: PlannedCase, end: float) -> None:
         """Static counts do not depend on mode, batch, dtype or device: count a shape once."""
         case = planned.case
         key = f"{case.level}|{case.stage}|{case.host}|{case.label}|{case.resolution}"
@@ -138,7 +138,7 @@ class Runner:
             # The time was spent once, on the first case of this shape.
             self._keep(planned, "complexity", replace(self._counts[key], seconds=0.0))
         else:
-            self._counts[key] = self._job(planned, "complexity", {}, self._spec.timeout_s)
+            self._counts[key] = self._job(planned, "complexity", {}, self._timeout(end))
 
     def _held_back(self, planned: PlannedCase) -> PlannedCase:
         """Without latency where the case was found not to fit into memory, or to be wrong."""
