@@ -75,6 +75,7 @@ def _memory(mechanism: Any, shape: dict[str, Any], options: dict[str, Any]) -> d
             (1, height * width, shape["dim"]),
             mode=mode,
             dtype=torch.float32,
+            input_gradient=True,
         )
         return int(prediction.peak_bytes)
 

@@ -52,5 +52,6 @@ def _memory(planned: PlannedCase) -> str:
         input_shape(case),
         mode=case.mode,
         dtype=getattr(torch, case.dtype),
+        input_gradient=case.level == "layer",
     )
     return format_bytes(prediction.peak_bytes)

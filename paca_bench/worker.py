@@ -115,7 +115,11 @@ def _memory(job: Job) -> Outcome:
     case = Case.from_json(job["case"])
     dtype = getattr(torch, case.dtype)
     predicted = predict_peak_memory(
-        lambda: build_subject(case), input_shape(case), mode=case.mode, dtype=dtype
+        lambda: build_subject(case),
+        input_shape(case),
+        mode=case.mode,
+        dtype=dtype,
+        input_gradient=case.level == "layer",
     ).peak_bytes
     metrics: dict[str, float] = {"predicted_peak_memory_bytes": predicted}
     free = _free_memory(case.device)
