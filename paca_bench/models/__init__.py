@@ -1,1 +1,1 @@
-"""The controlled host pyramid."""
+"""The controlled host pyramid, and the published architectures; see ``registry``."""
