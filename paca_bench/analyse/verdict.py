@@ -106,8 +106,8 @@ def _same_cases(df: pd.DataFrame, first: str, other: str) -> str:
     return (
         f"Run {other} beside run {first}, same {cases(len(ratios))}: slower in {slower}, faster "
         f"in {faster}, not distinguishable in {rest}; the largest change is {case} at "
-        f"{ratio_text(change)} times the latency{macs} ({change.method}; each case by itself: "
-        f"paca-bench compare controls false discoveries)."
+        f"{ratio_text(change)} times the latency{macs} ({change.method}; each case by "
+        f"itself, false discoveries not controlled)."
     )
 
 
