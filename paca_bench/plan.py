@@ -219,5 +219,10 @@ def over_budget_reason(wall_s: float, budget_s: float, total_s: float) -> str:
     return (
         f"predicted to take {format_seconds(wall_s)}, which the budget of "
         f"{format_seconds(budget_s)} does not leave; the whole sweep needs about "
-        f"--budget {int(total_s // 60) + 1}m"
+        f"{budget_flag(total_s)}"
     )
+
+
+def budget_flag(seconds: float) -> str:
+    """The option that gives more than ``seconds``, in whole minutes."""
+    return f"--budget {int(seconds // 60) + 1}m"

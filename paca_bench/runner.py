@@ -21,12 +21,14 @@ from paca_bench.plan import (
     PROCESS_START_S,
     SECONDS_PER_UNIT,
     PlannedCase,
+    budget_flag,
     make_recipe,
     over_budget_reason,
 )
-from paca_bench.record import Record, Status
+from paca_bench.record import Case, Record, Status
 from paca_bench.spec import SweepSpec
 from paca_bench.store import RunFolder
+from paca_bench.units import format_seconds
 from paca_bench.workers import Execute, Outcome
 
 MAX_PROCESSES = 12
@@ -77,8 +79,7 @@ class Runner:
         self._observer = observer
         self._clock = clock
         self._outcomes: dict[str, dict[str, list[Outcome]]] = defaultdict(lambda: defaultdict(list))
-        self._counts: dict[str, Outcome] = {}
-        self._recorded: set[str] = set()
+        self._counts: dict[tuple[object, ...], Outcome] = {}
         self._jobs_left = 0
         self.measured_s = 0.0
 
@@ -112,6 +113,9 @@ class Runner:
             outcome = Outcome.from_json(data)
             if outcome.status.is_final:
                 self._outcomes[case_hash][group].append(outcome)
+        for one in planned:
+            for outcome in self._done(one, "complexity"):
+                self._counts[_shape(one.case)] = outcome
         return [p for p in planned if p.case.hash not in final]
 
     def _jobs_of(self, planned: PlannedCase) -> int:
@@ -123,22 +127,16 @@ class Runner:
     def _each_once(self, group: str, todo: Sequence[PlannedCase], end: float) -> None:
         """One job for each case that lacks ``group``, in shuffled order."""
         for one in self._shuffled((p for p in todo if group in p.to_run), group):
-            if self._done(one, group) or self._clock() >= end:
+            if self._done(one, group):
                 continue
-            if group == "complexity":
-                self._count(one, end)
-            else:
-                self._job(one, group, {}, self._timeout(end))
-
-    def _count(self, planned: PlannedCase, end: float) -> None:
-        """Static counts do not depend on mode, batch, dtype or device: count a shape once."""
-        case = planned.case
-        key = f"{case.level}|{case.stage}|{case.host}|{case.label}|{case.resolution}"
-        if key in self._counts:
-            # The time was spent once, on the first case of this shape.
-            self._keep(planned, "complexity", replace(self._counts[key], seconds=0.0))
-        else:
-            self._counts[key] = self._job(planned, "complexity", {}, self._timeout(end))
+            known = self._counts.get(_shape(one.case)) if group == "complexity" else None
+            if known:
+                # The time was spent once, on the first case of this shape.
+                self._keep(one, group, replace(known, seconds=0.0))
+            elif self._clock() < end:
+                outcome = self._job(one, group, {}, self._timeout(end))
+                if group == "complexity":
+                    self._counts[_shape(one.case)] = outcome
 
     def _held_back(self, planned: PlannedCase) -> PlannedCase:
         """Without latency where the case was found not to fit into memory, or to be wrong."""
@@ -156,7 +154,7 @@ class Runner:
         units = max(len(cases) * self._spec.processes, 1)
         slice_s = min(max(budget / units - PROCESS_START_S, 0.05), SECONDS_PER_UNIT)
         number = 0
-        active = list(cases)
+        active = [one for one in cases if self._wants_process(one)]
         while active:
             progressed = False
             for one in self._by_need(active, number):
@@ -236,7 +234,10 @@ class Runner:
         }
         outcome = self._execute(job, timeout_s)
         if outcome.status is Status.TIMEOUT and timeout_s < self._spec.timeout_s:
-            reason = over_budget_reason(outcome.seconds, self._spec.budget_s, self._spec.budget_s)
+            reason = (
+                f"cut off after {format_seconds(outcome.seconds)}, when the budget was spent; "
+                f"give more, such as {budget_flag(2 * self._spec.budget_s)}"
+            )
             outcome = Outcome(status=Status.OVER_BUDGET, reason=reason, seconds=outcome.seconds)
         self.measured_s += outcome.seconds
         self._keep(planned, group, outcome)
@@ -267,3 +268,8 @@ class Runner:
         order = list(planned)
         random.Random(f"{self._spec.seed} {what}").shuffle(order)
         return order
+
+
+def _shape(case: Case) -> tuple[object, ...]:
+    """What static counts depend on: not mode, batch, dtype or device. A shape is counted once."""
+    return (case.level, case.stage, case.host, case.label, case.resolution)
