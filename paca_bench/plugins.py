@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
-from paca_bench.attention.registry import mechanisms
+from paca_bench.attention.registry import forget_module, mechanisms
 from paca_bench.errors import PacaBenchError, PluginError
 
 
@@ -29,36 +29,42 @@ def load_plugins(files: Iterable[str]) -> None:
 
 
 def _load(path: Path) -> None:
-    if not path.is_file():
+    if not _is_file(path):
         raise PluginError(f"--plugin {path}: there is no such file")
     # The resolved path is the identity: one file named twice is one plugin.
-    name = f"paca_bench_plugin_{abs(hash(str(path.resolve())))}"
+    path_in_full = path.resolve()
+    name = f"paca_bench_plugin_{abs(hash(str(path_in_full)))}"
     if name in sys.modules:
         return
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path_in_full)
     if spec is None or spec.loader is None:
         raise PluginError(f"--plugin {path}: a plugin is a Python file (.py)")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
     try:
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
         spec.loader.exec_module(module)
     except BaseException as error:
-        del sys.modules[name]
+        sys.modules.pop(name, None)
+        forget_module(name)
         if isinstance(error, KeyboardInterrupt):
             raise
         if isinstance(error, PacaBenchError):
             raise PluginError(f"--plugin {path}: {error}") from error
-        raise PluginError(f"--plugin {path}{_line(error, path)}: {_describe(error)}") from error
+        raise PluginError(f"--plugin {path}{_fault(error, str(path_in_full))}") from error
 
 
-def _line(error: BaseException, path: Path) -> str:
-    """``, line 7`` where the error came from the plugin's own text."""
-    if isinstance(error, SyntaxError):
-        return f", line {error.lineno}"
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-    return f", line {frames[-1].lineno}" if frames else ""
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # the name is too long, or the folder may not be read
+        return False
 
 
-def _describe(error: BaseException) -> str:
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return f"{type(error).__name__}: {text}"
+def _fault(error: BaseException, file: str) -> str:
+    """``, line 7: NameError: ...``, of the plugin's own line that is at fault or led to it."""
+    name = type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename == file and error.lineno:
+        return f", line {error.lineno}: {name}: {error.msg}"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+    line = f", line {frames[-1].lineno}" if frames else ""
+    return f"{line}: {name}: {error}"

@@ -185,6 +185,12 @@ def _check_mechanism(mechanism: Mechanism) -> None:
         )
 
 
+def forget_module(name: str) -> None:
+    """Take back what the module called ``name`` registered, because it failed later on."""
+    for taken in [n for n, m in _mechanisms.items() if m.module.__module__ == name]:
+        del _mechanisms[taken]
+
+
 def mechanisms() -> dict[str, Mechanism]:
     """All mechanisms by name, those of installed packages included."""
     _load_built_in()
