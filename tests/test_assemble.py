@@ -1,0 +1,110 @@
+"""From the outcomes of processes to one record: nothing of a failed group is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from paca_bench.assemble import assemble
+from paca_bench.plan import PlannedCase
+from paca_bench.record import Case, Status
+from paca_bench.workers import Outcome
+
+CASE = Case(
+    level="host", mechanism="vit", host="nano", height=64, width=64, mode="forward", batch=4
+)
+
+
+def planned(*groups: str) -> PlannedCase:
+    return PlannedCase(case=CASE, groups=groups, call_s=0.5, wall_s=2.0)
+
+
+def ok(**values: Any) -> Outcome:
+    return Outcome(status=Status.OK, seconds=1.0, **values)
+
+
+def latency(*samples: float, **details: Any) -> Outcome:
+    return ok(samples={"latency_s": list(samples)}, details=details)
+
+
+CRASH = Outcome(status=Status.CRASH, reason="killed", seconds=0.5)
+
+
+def test_processes_become_samples_in_their_order_and_one_estimate() -> None:
+    outcomes = {"latency": [latency(1.0, 3.0, 2.0), latency(2.2), latency(2.4)]}
+    record = assemble(planned("latency"), outcomes)
+    assert record.samples == {"latency_s": [[1.0, 3.0, 2.0], [2.2], [2.4]]}
+    assert record.metrics["latency_s"] == 2.2
+    assert record.metrics["latency_low_s"] < 2.2 < record.metrics["latency_high_s"]
+    assert record.metrics["images_per_s"] == pytest.approx(4 / 2.2)
+    assert "3 processes" in record.details["latency_method"]
+    assert (record.status, record.reasons) == (Status.OK, {})
+    assert record.wall_s == 3.0
+    assert record.predicted == {"wall_s": 2.0, "call_s": 0.5}
+
+
+def test_details_of_each_process_are_joined_and_of_the_first_kept() -> None:
+    outcomes = {
+        "latency": [
+            latency(1.0, stable=[True], kernel_path="flash"),
+            latency(1.0, stable=[False]),
+        ]
+    }
+    details = assemble(planned("latency"), outcomes).details
+    assert details["stable"] == [True, False]
+    assert details["kernel_path"] == "flash"
+
+
+def test_seeds_become_one_accuracy() -> None:
+    outcomes = {
+        "accuracy": [
+            ok(samples={"accuracy": [value]}, details={"num_test": 1000, "seeds": [i]})
+            for i, value in enumerate((0.9, 0.92, 0.94))
+        ]
+    }
+    record = assemble(planned("accuracy"), outcomes)
+    assert record.metrics["accuracy"] == pytest.approx(0.92)
+    assert record.metrics["accuracy_low"] < 0.92 < record.metrics["accuracy_high"]
+    assert record.details["seeds"] == [0, 1, 2]
+    assert "3 seeds" in record.details["accuracy_method"]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_one_failed_process_fails_the_group_and_no_metric_is_made(place: int) -> None:
+    done: list[Outcome] = [latency(1.0), latency(1.1)]
+    done.insert(place, CRASH)
+    record = assemble(planned("complexity", "latency"), {"complexity": [ok(metrics={"macs": 7})],
+                                                         "latency": done})  # fmt: skip
+    assert record.statuses == {"complexity": Status.OK, "latency": Status.CRASH}
+    assert record.metrics == {"macs": 7}
+    assert record.samples == {}
+    where = f" (process {place + 1} of this case)" if place else ""
+    assert record.reasons == {"latency": "killed" + where}
+    assert record.status is Status.CRASH
+    assert record.wall_s == 3.5, "the time was spent all the same"
+
+
+@pytest.mark.parametrize(
+    ("refused", "expected"),
+    [
+        (("memory",), {"latency": Status.INTERRUPTED, "memory": Status.OVER_BUDGET}),
+        ((), {"latency": Status.INTERRUPTED, "memory": Status.INTERRUPTED}),
+    ],
+)
+def test_a_group_without_outcomes_was_refused_or_interrupted(
+    refused: Sequence[str], expected: Mapping[str, Status]
+) -> None:
+    one = planned("latency", "memory").refuse(refused, Status.OVER_BUDGET, "raise --budget")
+    record = assemble(one, {})
+    assert record.statuses == expected
+    assert record.reasons.keys() == expected.keys()
+    assert "--resume" in record.reasons["latency"]
+    assert not record.is_final
+    assert record.metrics == {}
+
+
+def test_what_was_measured_counts_more_than_a_refusal() -> None:
+    one = planned("latency").refuse(["latency"], Status.OVER_BUDGET, "raise --budget")
+    assert assemble(one, {"latency": [latency(1.0)]}).status is Status.OK
