@@ -48,7 +48,8 @@ def pacavit_cost(
     mlp_ratio: int,
 ) -> CostSum:
     """Stem, teacher if there is one, four stages with a transition between, and the head."""
-    _check_clusters(clusters)
+    if teacher_depths is not None and len(teacher_depths) != len(widths):
+        raise SpecError(f"teacher_depths must be one number per stage, not {teacher_depths!r}")
     grids = [grid for grid, _ in pacavit_stages(height=height, width=width, widths=widths)]
     half = math.prod(stage_grid(height, width, 0))
     parts: list[tuple[str, Cost]] = [
@@ -84,14 +85,6 @@ def pacavit_cost(
 def _shares(block: int, blockwise: bool, has_teacher: bool) -> bool:
     """True where a block is given its assignment, by the stage's first block or the teacher."""
     return has_teacher or (block > 0 and not blockwise)
-
-
-def _check_clusters(clusters: Sequence[int]) -> None:
-    if not isinstance(clusters, Sequence) or len(clusters) != 4:
-        raise SpecError(
-            f"clusters must be four numbers, one per stage (0: plain attention), such as "
-            f"(100, 100, 100, 0), not {clusters!r}"
-        )
 
 
 class Stem(nn.Module):
@@ -211,7 +204,6 @@ class PaCaViT(nn.Module):
         mlp_ratio: int = 4,
     ) -> None:
         super().__init__()
-        _check_clusters(clusters)
         self.widths = tuple(widths)
         self.paca_teacher: ConvMixerTeacher | None = None
         if teacher_depths is not None:

@@ -85,9 +85,11 @@ class Model:
         self, *, num_classes: int = 1000, img_size: ImageSize = 224, **options: Any
     ) -> nn.Module:
         """The module; see ``create_model``."""
-        check_integer("num_classes", num_classes, least=0)
+        height, width = image_size(img_size)
+        # The closed form refuses what cannot be built, and costs nothing.
+        self.cost(height=height, width=width, num_classes=num_classes, **options)
         settings = self._with(options)
-        return self.module(num_classes=num_classes, img_size=image_size(img_size), **settings)
+        return self.module(num_classes=num_classes, img_size=(height, width), **settings)
 
     def cost(self, *, height: int, width: int, num_classes: int = 1000, **options: Any) -> CostSum:
         """The closed-form cost for one image; see ``model_cost``."""
@@ -118,7 +120,25 @@ class Model:
                     f"{self.name} has no option {name!r} (given {value!r}); "
                     f"its options are {', '.join(self.defaults)}"
                 )
+            _check_option(name, value, self.defaults[name])
         return {**self.defaults, **options}
+
+
+def _check_option(name: str, value: object, default: object) -> None:
+    """Raise ``SpecError`` unless ``value`` is of the kind of the published one."""
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise SpecError(f"{name} must be True or False, not {value!r}")
+    elif isinstance(default, int):
+        check_integer(name, value)
+    elif isinstance(default, tuple):
+        if not isinstance(value, Sequence) or len(value) != len(default):
+            raise SpecError(
+                f"{name} must be {len(default)} integers, one per stage, such as {default}, "
+                f"not {value!r}"
+            )
+        for part in value:
+            check_integer(f"each of {name}", part, least=0)
 
 
 def _call(function: Callable[..., Result], known: Options) -> Result:
@@ -167,8 +187,8 @@ def register_model(
     = (H, W); its ``forward`` takes images ``[B, 3, H, W]`` and gives logits.
 
     Raises:
-        PluginError: a name is taken or malformed, the constructor lacks a keyword, or a row or
-            function has one that the constructor does not.
+        PluginError: a name is taken or malformed, the constructor lacks a keyword, a row or
+            function has one that the constructor does not, or a row leaves one unset.
     """
 
     def register(module: ModuleClass) -> ModuleClass:
@@ -199,6 +219,9 @@ def _check_model(model: Model) -> None:
     lacking = [name for name in _INPUTS if name not in keywords]
     if lacking:
         raise PluginError(f"model {model.name!r}: its constructor lacks {', '.join(lacking)}")
+    unset = [name for name, value in model.defaults.items() if value is _REQUIRED]
+    if unset:
+        raise PluginError(f"model {model.name!r}: its row does not set {', '.join(unset)}")
     functions = [f for f in (model.cost_function, model.stages_function) if f is not None]
     asked = (inspect.signature(function).parameters for function in functions)
     wanted = [*model.settings, *model.dense_settings, *itertools.chain(*asked)]

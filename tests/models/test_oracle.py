@@ -99,17 +99,17 @@ def test_vit(size: tuple[int, int]) -> None:
 
 
 # Whole windows; and padding of patches, windows and merges.
-@pytest.mark.parametrize("size", [(112, 168), (98, 149)])
+@pytest.mark.parametrize("size", [(224, 336), (229, 302)])
 def test_swin(size: tuple[int, int]) -> None:
-    depths, heads = (2, 2), (2, 4)
+    depths, heads = (2, 2, 1, 2), (2, 4, 2, 4)
     theirs = transformers.SwinForImageClassification(
         transformers.SwinConfig(
-            embed_dim=24, depths=depths, num_heads=heads, image_size=size, num_labels=CLASSES
+            embed_dim=12, depths=depths, num_heads=heads, image_size=size, num_labels=CLASSES
         )
     )
     ours = create_model(
         "swin_tiny_patch4_window7_224",
-        dim=24,
+        dim=12,
         depths=depths,
         num_heads=heads,
         num_classes=CLASSES,

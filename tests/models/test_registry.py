@@ -214,7 +214,13 @@ def test_images_must_be_images(name: str, shape: tuple[int, ...]) -> None:
         ({"name": "pvt_tiny", "img_size": 2.5}, "image height must be"),
         ({"name": "pacavit_small_p2cconv_100", "clusters": (1, 2)}, "one per stage"),
         ({"name": "pacavit_small_p2cconv_100", "clusters": 100}, "one per stage"),
+        ({"name": "pacavit_small_p2cconv_100", "clusters": (1, 2, -3, 4)}, "each of clusters"),
         ({"name": "pacavit_small_p2cconv_100", "clustering": "kmeans"}, "unknown clustering"),
+        ({"name": "pacavit_small_p2cconv_100", "blockwise": "no"}, "True or False"),
+        ({"name": "pacavit_convmixer_tiny_100", "teacher_depths": (1, 2)}, "one per stage"),
+        ({"name": "pacavit_small_p2cconv_100", "teacher_depths": (1, 2)}, "one number per stage"),
+        ({"name": "deit_tiny_patch16_224", "num_heads": 5}, "does not divide dim 192"),
+        ({"name": "deit_tiny_patch16_224", "depth": 0}, "depth must be an integer"),
     ],
 )
 def test_a_mistake_is_named(arguments: dict[str, Any], message: str) -> None:
@@ -252,9 +258,16 @@ def _restored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_models", dict(registry._models))
 
 
-def add(*variants: Variant, **changes: Any) -> None:
+class NeedsScale(OneLinear):
+    """One that every row must give a scale."""
+
+    def __init__(self, *, num_classes: int, img_size: tuple[int, int], scale: int) -> None:
+        super().__init__(num_classes=num_classes, img_size=img_size, scale=scale)
+
+
+def add(*variants: Variant, module: type[nn.Module] = OneLinear, **changes: Any) -> None:
     options = {"title": "t", "source": "s", "cost": one_linear_cost, **changes}
-    register_model(*variants, **options)(OneLinear)
+    register_model(*variants, **options)(module)
 
 
 @pytest.mark.usefixtures("_restored")
@@ -275,6 +288,7 @@ def test_a_users_architecture_is_a_class_and_rows() -> None:
         (Variant("Mine"), {}, "not allowed"),
         (Variant("pvt_tiny"), {}, "already registered by paca_bench.models.pvt"),
         (Variant("mine", depth=3), {}, "depth is not among"),
+        (Variant("mine"), {"module": NeedsScale}, "does not set scale"),
         (Variant("mine"), {"cost": model_cost}, "name, options is not among"),
         (Variant("mine"), {"stages": lambda *, depth: []}, "depth is not among"),
         (Variant("mine"), {"dense_settings": {"dense": 1}}, "dense is not among"),
