@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from paca_bench.complexity.operators import has_rule, operator_work
+from paca_bench.complexity.operators import is_known, operator_work
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class _Counting(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         operator = str(func.overloadpacket)
-        if not has_rule(operator):
+        if not is_known(operator):
             with self:
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:

@@ -62,9 +62,9 @@ def register_counter(*operators: str, category: str) -> Callable[[Rule], Rule]:
     return register
 
 
-def has_rule(operator: str) -> bool:
+def is_known(operator: str) -> bool:
     """True if ``operator`` is counted as a whole, instead of through its parts."""
-    return operator in _rules
+    return any(operator in names for names in (_rules, FREE, REDUCTIONS, PER_OUTPUT))
 
 
 def operator_work(
@@ -256,7 +256,7 @@ REDUCTIONS = _names(
 FREE = _names(
     """
     alias as_strided detach expand permute select slice split split_with_sizes squeeze t
-    transpose unbind unfold unsqueeze view view_as_complex view_as_real _reshape_alias
+    transpose unbind unfold unsqueeze view view_as_complex view_as_real _reshape_alias as_strided_
     _unsafe_view reshape diagonal narrow lift_fresh
 
     clone copy copy_ _to_copy contiguous cat stack repeat repeat_interleave roll flip

@@ -9,7 +9,6 @@ CUDA the caching allocator keeps the peak itself.
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,9 +19,6 @@ from torch.profiler import ProfilerActivity, profile
 
 from paca_bench.errors import UnsupportedError
 from paca_bench.measure.latency import make_call
-
-# The profiler's library reports its start and stop on stderr unless told not to.
-os.environ.setdefault("KINETO_LOG_LEVEL", "5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +92,8 @@ def measure_peak_memory(
 
 def cpu_peak(call: Callable[[], Any]) -> int:
     """Most bytes that ``call`` holds at once on the CPU, over what was held before.
+
+    Memory that was held before and is released in the call is not seen, and so not taken off.
 
     Raises:
         UnsupportedError: the profiler of this build of torch reports no allocations.
