@@ -65,8 +65,7 @@ def run_in_fork(job: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         answer, timed_out = _await_answer(child, read_end, start + timeout_s)
         os.close(read_end)
         # A child that hangs, and whatever processes a finished one left behind.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child, signal.SIGKILL)
+        _kill(child)
         _, status = os.waitpid(child, 0)
         outcome = _outcome(answer, timed_out, status)
         return {**outcome, "seconds": time.perf_counter() - start, "log": _tail(log)}
@@ -88,16 +87,24 @@ def _await_answer(child: int, read_end: int, deadline: float) -> tuple[bytes, bo
                 if not chunk:
                     break
                 answer += chunk
-            elif exit_fd in ready:
+            elif exit_fd in ready and not select.select([read_end], [], [], 0)[0]:
+                # Looked at once more: it may have answered between the two looks of select.
                 break
             elif 0 in ready:
                 # Nobody asks while a job runs: stdin is readable because it was closed.
-                os.killpg(child, signal.SIGKILL)
+                _kill(child)
                 os._exit(1)
         return answer, False
     finally:
         if exit_fd is not None:
             os.close(exit_fd)
+
+
+def _kill(child: int) -> None:
+    """End the child and its process group, which it leads unless it has only just begun."""
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(child, signal.SIGKILL)
 
 
 def _outcome(answer: bytes, timed_out: bool, status: int) -> dict[str, Any]:
@@ -148,7 +155,7 @@ def _die_with_parent() -> None:
 
 
 def _send(fd: int, message: Mapping[str, Any]) -> None:
-    data = json.dumps(message).encode() + b"\n"
+    data = json.dumps(message, allow_nan=False).encode() + b"\n"
     while data:
         data = data[os.write(fd, data) :]
 

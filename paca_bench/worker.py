@@ -240,9 +240,9 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _reason_of(error: Exception) -> str:
-    """The message; for what is not ours, with its type and the place it came from."""
+    """The message on one line; for what is not ours, with its type and the place it came from."""
     if isinstance(error, PacaBenchError | WrongResult):
-        return str(error)
+        return " ".join(str(error).split())
     text = (str(error).strip().splitlines() or [""])[0]
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""

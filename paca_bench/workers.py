@@ -16,7 +16,10 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
+from paca_bench.errors import StoreError
 from paca_bench.record import Status
+from paca_bench.typed_json import typed_fields
+from paca_bench.units import format_seconds
 
 # glibc gives large blocks back to the kernel at once, and every later call pays for fresh
 # pages; with these thresholds freed memory stays in the process.
@@ -53,8 +56,15 @@ class Outcome:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Outcome:
-        """The inverse of ``to_json``."""
-        return cls(**{**data, "status": Status(data["status"])})
+        """The inverse of ``to_json``.
+
+        Raises:
+            StoreError: the object is not an outcome.
+        """
+        try:
+            return cls(**typed_fields(cls, data))
+        except TypeError as error:
+            raise StoreError(f"not the outcome of a worker: {error}") from error
 
 
 Execute = Callable[[Job, float], Outcome]
@@ -138,6 +148,9 @@ class WorkerPool:
         server, self._server = self._server, None
         if server is None:
             return
+        if not self._ready:
+            # Still importing: nothing is in hand that could be lost, so nobody need wait.
+            server.kill()
         for pipe in (server.stdin, server.stdout):
             if pipe:
                 with contextlib.suppress(BrokenPipeError):
@@ -155,7 +168,7 @@ def outcome_of(reply: Mapping[str, Any], timeout_s: float) -> Outcome:
     if reply["end"] == "result":
         return Outcome.from_json({**reply["result"], "seconds": seconds})
     if reply["end"] == "timeout":
-        reason = f"no result after {timeout_s:.0f} s; raise --timeout"
+        reason = f"no result after {format_seconds(timeout_s)}; raise --timeout"
         return Outcome(status=Status.TIMEOUT, reason=reason, seconds=seconds)
     if reply["end"] == "signal" and reply["code"] == signal.SIGKILL:
         reason = (
@@ -164,10 +177,17 @@ def outcome_of(reply: Mapping[str, Any], timeout_s: float) -> Outcome:
         )
         return Outcome(status=Status.OUT_OF_MEMORY, reason=reason, seconds=seconds)
     how = (
-        f"killed by {signal.Signals(reply['code']).name}"
+        f"was killed by {_signal_name(reply['code'])}"
         if reply["end"] == "signal"
         else f"exited with code {reply['code']}"
     )
     last = reply["log"].splitlines()[-1:] or ["it printed nothing"]
-    reason = f"the worker was {how}: {last[0]}" if "killed" in how else f"it {how}: {last[0]}"
+    reason = f"the worker {how}: {last[0]}"
     return Outcome(status=Status.CRASH, reason=reason, seconds=seconds)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of the real-time signals, which have no names
+        return f"signal {number}"
