@@ -29,8 +29,9 @@ _PR_SET_PDEATHSIG = 1
 
 def serve() -> None:
     """Answer requests until stdin closes."""
-    import paca_bench.worker  # noqa: F401 - imports torch once, for all forks
+    from paca_bench.worker import preload
 
+    preload()
     replies = os.dup(1)
     # Whatever a library prints from here on must not mix with the replies.
     os.dup2(2, 1)

@@ -11,6 +11,7 @@ import contextlib
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,22 @@ from paca_bench.record import Case, Status
 from paca_bench.units import format_bytes
 from paca_bench.workers import Job, Outcome
 
-# Built-in mechanisms are imported before the first fork.
-mechanisms()
+
+def preload() -> None:
+    """Import, once and before the first fork, what jobs would import each for itself.
+
+    Tracing on meta and fake tensors pulls in ``torch._dynamo``, which takes over a second.
+    """
+    mechanisms()
+    for module in (
+        "torch._dynamo",
+        "paca_bench.complexity.count",
+        "paca_bench.complexity.memory",
+        "paca_bench.measure.memory",
+        "paca_bench.measure.accuracy",
+        "paca_bench.data.registry",
+    ):
+        import_module(module)
 
 
 def run_job(job: Job) -> dict[str, Any]:
