@@ -88,7 +88,7 @@ class SweepSpec:
         return {name: _listed(value) for name, value in asdict(self).items()}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> SweepSpec:
+    def from_json(cls, data: object) -> SweepSpec:
         """The inverse of ``to_json``.
 
         Raises:

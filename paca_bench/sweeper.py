@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from paca_bench.data.registry import check_dataset
 from paca_bench.environment import resolve_device
 from paca_bench.errors import NothingMeasuredError, PacaBenchError, StoreError
 from paca_bench.plan import Machine, PlannedCase, make_plan
@@ -17,7 +19,7 @@ from paca_bench.plugins import load_plugins
 from paca_bench.record import Record, Status
 from paca_bench.runner import Observer, Runner
 from paca_bench.spec import SweepSpec, make_spec, parse_settings, read_suite
-from paca_bench.store import RunFolder, check_free
+from paca_bench.store import RUN_FILE, RunFolder, check_free
 from paca_bench.workers import Outcome, WorkerPool
 
 PROBE_TIMEOUT_S = 120.0
@@ -76,7 +78,9 @@ def sweep(
     Raises:
         SpecError: a setting is unknown or not allowed.
         PluginError: a plugin cannot be loaded.
-        StoreError: the folder cannot be used, or a resumed run was made elsewhere.
+        DataError: accuracy is asked for, and there is no such data set.
+        StoreError: the folder cannot be used, or a resumed run is damaged or was made
+            elsewhere.
         NothingMeasuredError: not a single case ended with a figure.
     """
     started = time.monotonic()
@@ -85,10 +89,14 @@ def sweep(
     previous = RunFolder.open(out) if resume and out is not None else None
     spec = make_sweep_spec(suite, settings, previous)
     folder = Path(out) if out is not None else default_folder()
-    if previous is None:
-        check_free(folder)
-    with WorkerPool(spec.threads, spec.allocator) as pool:
-        load_plugins(spec.plugins)
+    with ExitStack() as stack:
+        if previous is None:
+            check_free(folder)
+        else:
+            stack.enter_context(previous.locked())
+            _check_undamaged(previous)
+        pool = stack.enter_context(WorkerPool(spec.threads, spec.allocator))
+        _check_inputs(spec)
         probe = pool.execute({"kind": "probe", "device": spec.device}, PROBE_TIMEOUT_S)
         if probe.status is not Status.OK:
             raise PacaBenchError(f"the device could not be probed: {probe.reason}")
@@ -102,15 +110,15 @@ def sweep(
         }
         if previous is None:
             run = RunFolder.create(folder, header)
+            stack.enter_context(run.locked())
         else:
             run = previous
             _check_same_environment(run, environment)
-        with run.locked():
             run.header |= header
             run.header.pop("finished_at", None)
             run.write_header()
-            Runner(spec, run, pool.execute, observer or Silent()).run(planned, started)
-            run.finish()
+        Runner(spec, run, pool.execute, observer or Silent()).run(planned, started)
+        run.finish()
     if not any(record.metrics for record in run.records()):
         raise NothingMeasuredError(
             f"no case of the sweep ended with a figure; see why in {run.path}, and raise --budget "
@@ -126,17 +134,17 @@ def make_sweep_spec(
     given = {**(read_suite(suite) if suite else {}), **settings}
     if previous is None:
         return make_spec(given)
-    return replace(SweepSpec.from_json(previous.header["spec"]), **parse_settings(given))
+    return replace(SweepSpec.from_json(previous.header.get("spec")), **parse_settings(given))
 
 
 def preview(suite: str | None, settings: Mapping[str, Any]) -> list[PlannedCase]:
     """The plan of a sweep, predicted from nominal speeds; nothing is run or written.
 
     Raises:
-        SpecError, PluginError: as ``sweep``.
+        SpecError, PluginError, DataError: as ``sweep``.
     """
     spec = make_sweep_spec(suite, settings)
-    load_plugins(spec.plugins)
+    _check_inputs(spec)
     device = resolve_device(spec.device)
     return make_plan(spec, device, Machine.nominal(device))
 
@@ -146,8 +154,24 @@ def default_folder() -> Path:
     return RESULTS / datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
 
 
+def _check_inputs(spec: SweepSpec) -> None:
+    """Find out now what would otherwise fail in a worker, minutes later."""
+    load_plugins(spec.plugins)
+    if "accuracy" in spec.metrics:
+        check_dataset(spec.data)
+
+
+def _check_undamaged(run: RunFolder) -> None:
+    """Raise ``StoreError`` before anything is changed if the run cannot be gone on with."""
+    run.records()
+    for _, _, outcome in run.journal():
+        Outcome.from_json(outcome)
+
+
 def _check_same_environment(run: RunFolder, environment: Mapping[str, Any]) -> None:
-    before = run.header.get("environment", {})
+    before = run.header.get("environment")
+    if not isinstance(before, Mapping):
+        raise StoreError(f"{run.path / RUN_FILE} does not say where the run was made")
     changed = [
         f"{name} was {before.get(name)!r} and is {environment.get(name)!r}"
         for name in FINGERPRINT

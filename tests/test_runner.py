@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,82 +16,14 @@ from paca_bench.runner import MAX_PROCESSES, MIN_TIMEOUT_S, Runner
 from paca_bench.spec import SweepSpec, make_spec
 from paca_bench.store import RunFolder
 from paca_bench.sweeper import Silent
-from paca_bench.workers import Job, Outcome
-
-SECONDS = {"complexity": 0.2, "memory": 0.5, "latency": 1.0, "accuracy": 4.0}
+from paca_bench.workers import Outcome
+from tests.fakes import SECONDS, FakeMachine, Killed
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """That each line reaches the disk is tested with the store; here there are thousands."""
     monkeypatch.setattr(os, "fsync", lambda fd: None)
-
-
-class Killed(BaseException):
-    """Stands for whatever ends the sweep's process."""
-
-
-@dataclass
-class FakeMachine:
-    """``execute`` and ``clock``: every job takes its law's time and gives its law's result.
-
-    ``fails`` maps (mechanism, group) to the outcome of the job's n-th process, from 0, or
-    None where that one succeeds. ``slower`` multiplies all times; a job that would take
-    longer than its timeout is cut off there.
-    """
-
-    noise: float = 0.001
-    slower: float = 1.0
-    fails: dict[tuple[str, str], Callable[[int], Outcome | None]] = field(default_factory=dict)
-    kill_at: int | None = None
-    error: type[BaseException] = Killed
-    now: float = 1000.0
-    jobs: list[tuple[float, Job]] = field(default_factory=list)
-    done: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    def clock(self) -> float:
-        return self.now
-
-    def execute(self, job: Job, timeout_s: float) -> Outcome:
-        if self.kill_at == len(self.jobs):
-            self.kill_at = None
-            raise self.error
-        self.jobs.append((self.now, job))
-        group = job["kind"]
-        seconds = SECONDS[group] * self.slower
-        if seconds > timeout_s:
-            self.now += timeout_s
-            return Outcome(status=Status.TIMEOUT, reason="no result", seconds=timeout_s)
-        self.now += seconds
-        case = Case.from_json(job["case"])
-        number = self.done[case.id, group]
-        self.done[case.id, group] += 1
-        failure = self.fails.get((case.mechanism, group), lambda _: None)(number)
-        if failure is not None:
-            return replace(failure, seconds=seconds)
-        return replace(self._result(case, group, number), seconds=seconds)
-
-    def _result(self, case: Case, group: str, number: int) -> Outcome:
-        rng = random.Random(f"{case.id} {group} {number}")
-        ok = Outcome(status=Status.OK)
-        if group == "complexity":
-            return replace(ok, metrics={"macs": case.height**2}, details={"tokens": case.height})
-        if group == "memory":
-            return replace(ok, metrics={"peak_memory_bytes": 10 * case.height})
-        if group == "accuracy":
-            return replace(
-                ok,
-                samples={"accuracy": [0.9 + rng.uniform(-0.01, 0.01)]},
-                details={"num_test": 1000, "seeds": [number]},
-            )
-        centre = 1e-3 * case.height * (1 + self.noise * rng.gauss(0, 1))
-        return replace(ok, samples={"latency_s": [centre * f for f in (0.99, 1.0, 1.02)]})
-
-    def groups(self) -> list[str]:
-        return [job["kind"] for _, job in self.jobs]
-
-    def cases(self, group: str) -> list[str]:
-        return [Case.from_json(j["case"]).id for _, j in self.jobs if j["kind"] == group]
 
 
 def plan(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from paca_bench.errors import DataError
@@ -60,6 +61,23 @@ def load_dataset(spec: str, *, on_error: OnError = "raise") -> ImageDataset:
     """
     if on_error not in ("raise", "skip"):
         raise DataError(f"on_error must be 'raise' or 'skip', not {on_error!r}")
+    source, argument = _parse(spec)
+    return source.load(argument, on_error)
+
+
+def check_dataset(spec: str) -> None:
+    """Whether ``spec`` names a data set that is there, without reading it.
+
+    Raises:
+        DataError: there is no such data set or folder.
+    """
+    source, argument = _parse(spec)
+    if source.argument and not Path(argument).expanduser().is_dir():
+        raise DataError(f"data set {spec}: there is no such folder; give {source.description}")
+
+
+def _parse(spec: str) -> tuple[_Source, str]:
+    """The source that ``spec`` names, and what stands behind the colon."""
     name, colon, argument = spec.partition(":")
     source = _SOURCES.get(name)
     if source is None:
@@ -67,12 +85,12 @@ def load_dataset(spec: str, *, on_error: OnError = "raise") -> ImageDataset:
         raise DataError(f"unknown data set {spec!r}; choose from {known}")
     if bool(source.argument) != bool(argument) or (colon and not source.argument):
         form = _form(name, source)
-        raise DataError(f"data set {spec!r} is not of the form {form}; write --dataset {form}")
-    return source.load(argument, on_error)
+        raise DataError(f"data set {spec!r} is not of the form {form}; write --data {form}")
+    return source, argument
 
 
 def describe_datasets() -> list[tuple[str, str]]:
-    """``(what --dataset takes, description)`` of every data set."""
+    """``(what --data takes, description)`` of every data set."""
     return [(_form(name, source), source.description) for name, source in _SOURCES.items()]
 
 

@@ -1,0 +1,222 @@
+"""``sweep`` as Python has it: settings, folders, resuming, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import paca_bench
+from paca_bench import sweeper
+from paca_bench.errors import (
+    DataError,
+    NothingMeasuredError,
+    PacaBenchError,
+    PluginError,
+    SpecError,
+    StoreError,
+)
+from paca_bench.record import Status
+from paca_bench.spec import SweepSpec, read_suite
+from paca_bench.store import RunFolder
+from paca_bench.sweeper import make_sweep_spec, preview, sweep
+from paca_bench.workers import Outcome
+from tests.fakes import ENVIRONMENT, FakeMachine, FakePool, Killed
+from tests.test_store import snapshot
+
+TINY = {"res": "64", "mechanism": "vit", "mode": "forward", "level": "layer", "metrics": "latency"}
+
+
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> FakePool:
+    return install(monkeypatch)
+
+
+def install(monkeypatch: pytest.MonkeyPatch, environment: dict[str, Any] = ENVIRONMENT) -> FakePool:
+    one = FakePool(FakeMachine(), environment)
+    monkeypatch.setattr(sweeper, "WorkerPool", one)
+    return one
+
+
+def test_a_sweep_makes_a_run_that_says_how_it_was_made(tmp_path: Path, pool: FakePool) -> None:
+    out = sweep(out=tmp_path / "run", **TINY)
+    run = RunFolder.open(out)
+    assert out == tmp_path / "run"
+    assert [r.case.id for r in run.records()] == ["layer-nano-s1/vit/64/forward/b1/float32/cpu"]
+    assert run.header["paca_bench"] == "0.1.0"
+    assert SweepSpec.from_json(run.header["spec"]) == make_sweep_spec(None, TINY)
+    assert run.header["environment"] == {**ENVIRONMENT, "ceilings": {"peak_macs_per_s": 4e10}}
+    assert run.header["started_at"] <= run.header["finished_at"]
+
+
+def test_the_public_name_is_this_function() -> None:
+    assert paca_bench.sweep is sweep
+
+
+def test_settings_go_over_the_suites() -> None:
+    spec = make_sweep_spec("smoke", {"seed": 5})
+    assert spec == make_sweep_spec(None, {**read_suite("smoke"), "seed": 5})
+    assert spec != make_sweep_spec("smoke", {})
+
+
+def test_a_run_gets_a_folder_of_its_own(
+    tmp_path: Path, pool: FakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = sweep(**TINY)
+    assert out.parent == Path("results")
+    assert RunFolder.open(out).records()
+
+
+# ---- resuming
+
+
+def test_a_killed_sweep_goes_on_with_its_settings(tmp_path: Path, pool: FakePool) -> None:
+    pool.machine.kill_at = 4
+    with pytest.raises(Killed):
+        sweep(out=tmp_path / "run", **{**TINY, "res": "64,96"}, seed=3)
+    assert "finished_at" not in RunFolder.open(tmp_path / "run").header
+    sweep(out=tmp_path / "run", resume=True)
+    run = RunFolder.open(tmp_path / "run")
+    assert [r.status for r in run.records()] == [Status.OK] * 2
+    assert run.header["spec"]["seed"] == 3
+    assert len(pool.machine.jobs) == 6
+
+
+def test_resuming_may_change_settings(tmp_path: Path, pool: FakePool) -> None:
+    sweep(out=tmp_path / "run", **TINY)
+    before = RunFolder.open(tmp_path / "run").records()
+    sweep(out=tmp_path / "run", resume=True, res="64,96")
+    run = RunFolder.open(tmp_path / "run")
+    assert run.records()[:1] == before
+    assert [r.case.height for r in run.records()] == [64, 96]
+    assert run.header["spec"]["resolutions"] == [[64, 64], [96, 96]]
+
+
+@pytest.mark.parametrize("name", ["cpu", "torch", "threads", "malloc"])
+def test_another_environment_is_refused_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    install(monkeypatch)
+    sweep(out=tmp_path / "run", **TINY)
+    before = snapshot(tmp_path)
+    install(monkeypatch, {**ENVIRONMENT, name: "other"})
+    with pytest.raises(StoreError, match=f"{name} was .* and is 'other'.*new --out"):
+        sweep(out=tmp_path / "run", resume=True)
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "error"),
+    [
+        ("records.jsonl", b"foreign\n", StoreError),
+        ("records.jsonl", b'{"schema": 99}\n', StoreError),
+        ("journal.jsonl", b"{}\n", StoreError),
+        ("journal.jsonl", b'{"case_hash":"a","group":"b","outcome":{}}\n', StoreError),
+        ("run.json", b"{}", StoreError),
+        ("run.json", b'{"schema": 1}', SpecError),
+        ("run.json", b'{"schema": 1, "spec": {"resolutions": [[64, 64]]}}', StoreError),
+    ],
+)
+def test_a_damaged_run_is_refused_and_left_as_it_is(
+    tmp_path: Path, pool: FakePool, file: str, content: bytes, error: type[Exception]
+) -> None:
+    sweep(out=tmp_path / "run", **TINY)
+    (tmp_path / "run" / file).write_bytes(content)
+    before = snapshot(tmp_path)
+    jobs = len(pool.machine.jobs)
+    with pytest.raises(error):
+        sweep(out=tmp_path / "run", resume=True)
+    assert snapshot(tmp_path) == before
+    assert len(pool.machine.jobs) == jobs
+
+
+def test_a_run_that_is_being_written_is_not_disturbed(tmp_path: Path, pool: FakePool) -> None:
+    sweep(out=tmp_path / "run", **TINY)
+    before = snapshot(tmp_path)
+    with (
+        RunFolder.open(tmp_path / "run").locked(),
+        pytest.raises(StoreError, match="another sweep is writing"),
+    ):
+        sweep(out=tmp_path / "run", resume=True, res="96")
+    assert snapshot(tmp_path) == before
+    assert pool.probes == 1, "not even the probe of the second sweep ran"
+
+
+# ---- refused before anything runs
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "says"),
+    [
+        ({"resolution": "64"}, SpecError, "unknown setting 'resolution'"),
+        ({"res": "0..x"}, SpecError, "--res '0..x' is not a resolution"),
+        ({"mechanism": "vti"}, SpecError, "unknown mechanism 'vti'"),
+        ({"suite": "smok"}, SpecError, "no suite 'smok'"),
+        ({"plugin": "missing.py"}, PluginError, "there is no such file"),
+        ({"resume": True}, StoreError, "is not a run folder"),
+        ({"metrics": "accuracy", "level": "host", "data": "cifar"}, DataError, "unknown data set"),
+        (
+            {"metrics": "accuracy", "level": "host", "data": "folder:/no/such"},
+            DataError,
+            "there is no such folder",
+        ),
+    ],
+)
+def test_bad_settings_make_no_folder(
+    tmp_path: Path, pool: FakePool, settings: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        sweep(out=tmp_path / "run", **{**TINY, **settings})
+    assert not (tmp_path / "run").exists()
+    assert not pool.machine.jobs
+
+
+def test_an_out_that_cannot_be_used(tmp_path: Path, pool: FakePool) -> None:
+    (tmp_path / "file").write_text("precious")
+    sweep(out=tmp_path / "run", **TINY)
+    before = snapshot(tmp_path)
+    for name, says in (("file", "is a file"), ("run", "add --resume"), (".", "is not empty")):
+        with pytest.raises(StoreError, match=says):
+            sweep(out=tmp_path / name, **TINY)
+    with pytest.raises(StoreError, match="--resume needs --out"):
+        sweep(resume=True)
+    assert snapshot(tmp_path) == before
+    assert pool.probes == 1
+
+
+def test_a_device_that_cannot_be_probed(tmp_path: Path, pool: FakePool) -> None:
+    pool.probe = Outcome(status=Status.ERROR, reason="--device cuda: no CUDA device here")
+    with pytest.raises(PacaBenchError, match="could not be probed: --device cuda: no CUDA"):
+        sweep(out=tmp_path / "run", **TINY)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_sweep_without_a_single_figure_never_passes(tmp_path: Path, pool: FakePool) -> None:
+    crash = Outcome(status=Status.CRASH, reason="as foreseen")
+    pool.machine.fails = {("vit", "latency"): lambda _: crash}
+    with pytest.raises(NothingMeasuredError) as error:
+        sweep(out=tmp_path / "run", **TINY)
+    assert error.value.exit_code == 3
+    assert [r.status for r in RunFolder.open(tmp_path / "run").records()] == [Status.CRASH]
+
+
+# ---- the preview
+
+
+def test_a_preview_plans_and_leaves_nothing(
+    tmp_path: Path, pool: FakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    planned = preview(None, {**TINY, "res": "64,96"})
+    assert [p.case.height for p in planned] == [64, 96]
+    assert all(p.wall_s > 0 for p in planned)
+    assert list(tmp_path.iterdir()) == []
+    assert (pool.probes, pool.machine.jobs) == (0, [])
+
+
+def test_a_run_file_is_readable_json(tmp_path: Path, pool: FakePool) -> None:
+    out = sweep(out=tmp_path / "run", **TINY)
+    assert json.loads((out / "run.json").read_text())["schema"] == 1
