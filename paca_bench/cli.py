@@ -101,7 +101,8 @@ def sweep(
     ] = False,
 ) -> None:
     """Measure mechanisms over resolution and cluster count, and write a report."""
-    given = {k: v for k, v in context.params.items() if v and k not in _CONTROL}
+    # An option that was not given is None, or an empty tuple where it may repeat.
+    given = {k: v for k, v in context.params.items() if v not in (None, ()) and k not in _CONTROL}
     if dry_run:
         _print_plan(suite, given)
         return
@@ -112,18 +113,22 @@ def _run_sweep(suite: Text, out: Path | None, resume: bool, settings: Mapping[st
     from rich.console import Console
 
     from paca_bench.progress import make_progress
+    from paca_bench.store import RUN_FILE
     from paca_bench.sweeper import default_folder, sweep
 
     console = Console(stderr=False)
-    folder = out or default_folder()
+    folder = out if out or resume else default_folder()
     with make_progress(console) as progress:
         try:
             run = sweep(suite=suite, out=folder, resume=resume, observer=progress, **settings)
         except KeyboardInterrupt:
             progress.close()
+            kept = folder is not None and (folder / RUN_FILE).exists()
             typer.echo(
                 f"interrupted; what was measured is kept. Go on with: "
-                f"paca-bench sweep --resume --out {folder}",
+                f"paca-bench sweep --resume --out {folder}"
+                if kept
+                else "interrupted before anything was measured",
                 err=True,
             )
             raise typer.Exit(INTERRUPTED) from None
