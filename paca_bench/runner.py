@@ -8,7 +8,9 @@ killed goes on where it was.
 
 from __future__ import annotations
 
+import math
 import random
+import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,20 +20,26 @@ from typing import Any, Protocol
 from paca_bench.analyse.statistics import latency_estimate
 from paca_bench.assemble import assemble
 from paca_bench.plan import (
+    ACCURACY_SHARE,
+    CALLS_OF_CHECK,
     PROCESS_START_S,
     SECONDS_PER_UNIT,
     PlannedCase,
     budget_flag,
     make_recipe,
+    memory_seconds,
     over_budget_reason,
+    unit_seconds,
 )
 from paca_bench.record import Case, Record, Status
+from paca_bench.schedule import MAX_PROCESSES, Need, next_round
 from paca_bench.spec import SweepSpec
 from paca_bench.store import RunFolder
 from paca_bench.units import format_seconds
 from paca_bench.workers import Execute, Outcome
 
-MAX_PROCESSES = 12
+# How much of the time memory may take while latency still waits.
+MEMORY_SHARE = 0.15
 # What one group's job finds out for the others too.
 _TELLING = (Status.OUT_OF_MEMORY, Status.PREDICTED_OUT_OF_MEMORY, Status.WRONG)
 # No worker is cut off for the budget before it had this long.
@@ -79,7 +87,9 @@ class Runner:
         self._observer = observer
         self._clock = clock
         self._outcomes: dict[str, dict[str, list[Outcome]]] = defaultdict(lambda: defaultdict(list))
+        self._ratios: dict[tuple[str, str], list[float]] = defaultdict(list)
         self._counts: dict[tuple[object, ...], Outcome] = {}
+        self._rounds = 0
         self._jobs_left = 0
         self.measured_s = 0.0
 
@@ -93,18 +103,23 @@ class Runner:
         todo = self._load(planned)
         self._jobs_left = sum(self._jobs_of(p) for p in todo)
         self._observer.planned(planned, self._jobs_left)
-        self._each_once("complexity", todo, end)
-        self._each_once("memory", todo, end)
+        self._complexity(todo, end)
+        remaining = end - self._clock()
+        self._memory(todo, self._clock() + MEMORY_SHARE * remaining)
         todo = [self._held_back(one) for one in todo]
         fits = [p for p in todo if "accuracy" in p.to_run]
-        kept = sum(p.wall_s * self._seeds_left(p) / self._spec.seeds for p in fits)
-        self._latency([p for p in todo if "latency" in p.to_run], end - kept)
-        for one in todo:
-            if "accuracy" not in one.to_run:
-                self._finish(one)
+        timed = [p for p in todo if "latency" in p.to_run]
+        kept = min(self._accuracy_s(fits), ACCURACY_SHARE * remaining)
+        self._latency(timed, end - kept, precision=math.inf)
+        self._memory(todo, end - kept)
+        self._latency(timed, end - kept, self._spec.precision)
         self._accuracy(fits, end)
-        for one in fits:
-            self._finish(one)
+        # What trainings left of the time goes to what had to stand back.
+        self._memory(todo, end)
+        self._latency(timed, end, self._spec.precision)
+        needed = self._spec.budget_s + sum(one.wall_s for one in todo if self._starved(one))
+        for one in todo:
+            self._finish(one, needed)
 
     def _load(self, planned: Sequence[PlannedCase]) -> list[PlannedCase]:
         """Take up what an earlier attempt left; the cases that still need work."""
@@ -124,19 +139,27 @@ class Runner:
         done = sum(len(o) for o in self._outcomes[planned.case.hash].values())
         return max(wanted - done, 0)
 
-    def _each_once(self, group: str, todo: Sequence[PlannedCase], end: float) -> None:
-        """One job for each case that lacks ``group``, in shuffled order."""
-        for one in self._shuffled((p for p in todo if group in p.to_run), group):
-            if self._done(one, group):
-                continue
-            known = self._counts.get(_shape(one.case)) if group == "complexity" else None
+    def _complexity(self, todo: Sequence[PlannedCase], end: float) -> None:
+        """Count every case, each shape once."""
+        for one in self._lacking("complexity", todo):
+            known = self._counts.get(_shape(one.case))
             if known:
                 # The time was spent once, on the first case of this shape.
-                self._keep(one, group, replace(known, seconds=0.0))
+                self._keep(one, "complexity", replace(known, seconds=0.0))
             elif self._clock() < end:
-                outcome = self._job(one, group, {}, self._timeout(end))
-                if group == "complexity":
-                    self._counts[_shape(one.case)] = outcome
+                outcome = self._job(one, "complexity", {}, self._timeout(end))
+                self._counts[_shape(one.case)] = outcome
+
+    def _memory(self, todo: Sequence[PlannedCase], end: float) -> None:
+        """Measure the peak memory of every case that lacks it, as far as the time goes."""
+        for one in self._lacking("memory", todo):
+            if self._clock() + memory_seconds(self._expected_call_s(one)) <= end:
+                self._job(one, "memory", {}, self._timeout(end))
+
+    def _lacking(self, group: str, todo: Sequence[PlannedCase]) -> list[PlannedCase]:
+        """The cases that want ``group`` and have no outcome of it, in shuffled order."""
+        lacking = (p for p in todo if group in p.to_run and not self._done(p, group))
+        return self._shuffled(lacking, group)
 
     def _held_back(self, planned: PlannedCase) -> PlannedCase:
         """Without latency where the case was found not to fit into memory, or to be wrong."""
@@ -148,55 +171,70 @@ class Runner:
                     return planned.refuse(groups, outcome.status, reason)
         return planned
 
-    def _latency(self, cases: Sequence[PlannedCase], end: float) -> None:
-        """Rounds over all cases until each is precise enough or the time is up."""
-        budget = max(end - self._clock(), 0.0)
+    def _latency(self, cases: Sequence[PlannedCase], end: float, precision: float) -> None:
+        """Rounds of one process a case, until all are precise enough or the time is up."""
         units = max(len(cases) * self._spec.processes, 1)
-        slice_s = min(max(budget / units - PROCESS_START_S, 0.05), SECONDS_PER_UNIT)
-        number = 0
-        active = [one for one in cases if self._wants_process(one)]
-        while active:
-            progressed = False
-            for one in self._by_need(active, number):
-                if self._clock() + self._expected_unit_s(one) > end:
-                    continue
-                job = {
-                    "slice_s": slice_s,
-                    "precision": self._spec.precision,
-                    "check": not self._done(one, "latency"),
-                }
-                self._job(one, "latency", job, self._timeout(end))
-                progressed = True
-            number += 1
-            active = [one for one in active if self._wants_process(one)]
-            if not progressed:
-                break
+        share = max(end - self._clock(), 0.0) / units - PROCESS_START_S
+        slice_s = min(max(share, 0.05), SECONDS_PER_UNIT)
+        while True:
+            chosen = next_round(
+                self._needs(cases, slice_s),
+                minimum=self._spec.processes,
+                precision=precision,
+                remaining_s=end - self._clock(),
+            )
+            if not self._round(chosen, slice_s, end):
+                return
 
-    def _by_need(self, active: list[PlannedCase], number: int) -> list[PlannedCase]:
-        """A new shuffled order each round; once all have their minimum, the widest first."""
-        order = self._shuffled(active, f"latency {number}")
-        if number >= self._spec.processes:
-            order.sort(key=self._half_width, reverse=True)
-        return order
+    def _round(self, chosen: Sequence[Need], slice_s: float, end: float) -> bool:
+        """One process for each of ``chosen``, in a new shuffled order; False if none ran."""
+        ran = False
+        by_hash = {need.planned.case.hash: need for need in chosen}
+        self._rounds += 1
+        for one in self._shuffled((n.planned for n in chosen), f"latency {self._rounds}"):
+            if self._clock() + by_hash[one.case.hash].unit_s > end:
+                continue
+            job = {
+                "slice_s": slice_s,
+                "precision": self._spec.precision,
+                "check": not self._done(one, "latency"),
+            }
+            self._job(one, "latency", job, self._timeout(end))
+            ran = True
+        return ran
 
-    def _wants_process(self, planned: PlannedCase) -> bool:
+    def _needs(self, cases: Sequence[PlannedCase], slice_s: float) -> list[Need]:
+        """The cases that want one more process."""
+        needs = []
+        for one in cases:
+            done = self._done(one, "latency")
+            failed = any(outcome.status is not Status.OK for outcome in done)
+            if failed or len(done) >= MAX_PROCESSES:
+                continue
+            samples = [outcome.samples["latency_s"] for outcome in done]
+            width = latency_estimate(samples).relative_half_width if samples else math.inf
+            if len(done) < self._spec.processes or width > self._spec.precision:
+                needs.append(Need(one, len(done), self._expected_unit_s(one, slice_s), width))
+        return needs
+
+    def _expected_unit_s(self, planned: PlannedCase, slice_s: float) -> float:
+        """Seconds that one more process is expected to take."""
+        call_s = self._expected_call_s(planned)
+        check_s = 0.0 if self._done(planned, "latency") else CALLS_OF_CHECK * call_s
+        return unit_seconds(call_s, slice_s) + check_s
+
+    def _expected_call_s(self, planned: PlannedCase) -> float:
+        """Seconds of one call: as measured, or as predicted and corrected by the others."""
         done = self._done(planned, "latency")
-        if any(outcome.status is not Status.OK for outcome in done):
-            return False
-        if len(done) < self._spec.processes:
-            return True
-        return len(done) < MAX_PROCESSES and self._half_width(planned) > self._spec.precision
+        samples = [s for outcome in done for s in outcome.samples.get("latency_s", [])]
+        if samples:
+            return statistics.median(samples)
+        return planned.call_s * self._correction(planned)
 
-    def _half_width(self, planned: PlannedCase) -> float:
-        samples = [o.samples["latency_s"] for o in self._done(planned, "latency")]
-        return latency_estimate(samples).relative_half_width if samples else float("inf")
-
-    def _expected_unit_s(self, planned: PlannedCase) -> float:
-        """Seconds that one more process takes: as the last one, or as predicted."""
-        done = self._done(planned, "latency")
-        if done:
-            return done[-1].seconds
-        return PROCESS_START_S + max(SECONDS_PER_UNIT, 2 * planned.call_s)
+    def _correction(self, planned: PlannedCase) -> float:
+        """How much longer than predicted cases of this level and mode took so far."""
+        ratios = self._ratios[planned.case.level, planned.case.mode]
+        return statistics.median(ratios) if ratios else 1.0
 
     def _accuracy(self, fits: Sequence[PlannedCase], end: float) -> None:
         """Seed by seed over all cases, so that drift and an early end hit all alike."""
@@ -215,10 +253,14 @@ class Runner:
 
     def _expected_fit_s(self, planned: PlannedCase) -> float:
         done = self._done(planned, "accuracy")
-        return done[-1].seconds if done else planned.call_s
+        return done[-1].seconds if done else planned.call_s * self._correction(planned)
 
-    def _seeds_left(self, planned: PlannedCase) -> int:
-        return max(self._spec.seeds - len(self._done(planned, "accuracy")), 0)
+    def _accuracy_s(self, fits: Sequence[PlannedCase]) -> float:
+        """What all trainings that are left are expected to take."""
+        return sum(
+            max(self._spec.seeds - len(self._done(one, "accuracy")), 0) * self._expected_fit_s(one)
+            for one in fits
+        )
 
     def _job(
         self, planned: PlannedCase, group: str, extra: Mapping[str, Any], timeout_s: float
@@ -246,15 +288,26 @@ class Runner:
     def _keep(self, planned: PlannedCase, group: str, outcome: Outcome) -> None:
         self._run_folder.note(planned.case.hash, group, outcome.to_json())
         self._outcomes[planned.case.hash][group].append(outcome)
+        self._learn(planned, group, outcome)
         self._jobs_left = max(self._jobs_left - 1, 0)
         self._observer.worked(planned, group, outcome, self._jobs_left)
 
-    def _finish(self, planned: PlannedCase) -> None:
+    def _learn(self, planned: PlannedCase, group: str, outcome: Outcome) -> None:
+        """Compare what a case took with what was predicted, to predict the others better."""
+        took = {"accuracy": [outcome.seconds]}.get(group, outcome.samples.get("latency_s"))
+        if outcome.status is Status.OK and took and planned.call_s:
+            ratio = statistics.median(took) / planned.call_s
+            self._ratios[planned.case.level, planned.case.mode].append(ratio)
+
+    def _starved(self, planned: PlannedCase) -> list[str]:
+        """The groups that never got their turn."""
+        return [group for group in planned.to_run if not self._done(planned, group)]
+
+    def _finish(self, planned: PlannedCase, needed_s: float) -> None:
         """Write the case's record; groups that never got their turn are over budget."""
-        outcomes = self._outcomes[planned.case.hash]
-        starved = [group for group in planned.to_run if not outcomes.get(group)]
-        reason = over_budget_reason(planned.wall_s, self._spec.budget_s, 2 * self._spec.budget_s)
-        record = assemble(planned.refuse(starved, Status.OVER_BUDGET, reason), outcomes)
+        reason = over_budget_reason(planned.wall_s, self._spec.budget_s, needed_s)
+        starved = planned.refuse(self._starved(planned), Status.OVER_BUDGET, reason)
+        record = assemble(starved, self._outcomes[planned.case.hash])
         self._run_folder.append(record)
         self._observer.recorded(record)
 

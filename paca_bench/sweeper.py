@@ -14,7 +14,7 @@ from typing import Any
 from paca_bench.data.registry import check_dataset
 from paca_bench.environment import resolve_device
 from paca_bench.errors import NothingMeasuredError, PacaBenchError, StoreError
-from paca_bench.plan import Machine, PlannedCase, make_plan
+from paca_bench.plan import Machine, PlannedCase, fit_budget, make_plan
 from paca_bench.plugins import load_plugins
 from paca_bench.record import Record, Status
 from paca_bench.runner import Observer, Runner
@@ -146,7 +146,7 @@ def preview(suite: str | None, settings: Mapping[str, Any]) -> list[PlannedCase]
     spec = make_sweep_spec(suite, settings)
     _check_inputs(spec)
     device = resolve_device(spec.device)
-    return make_plan(spec, device, Machine.nominal(device))
+    return fit_budget(make_plan(spec, device, Machine.nominal(device)), spec.budget_s)
 
 
 def default_folder() -> Path:
