@@ -7,6 +7,7 @@ needs nothing worth counting.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -39,32 +40,54 @@ def _flash_blocks(query: Tensor, key: Tensor) -> tuple[int, int]:
 
 
 def _flash(args: Sequence[Any]) -> int:
-    """For each thread, in float32: the scores, their maxima and sums, and the output."""
+    """For each thread: the scores, their maxima and sums, and the output, all unreduced."""
     rows, columns = _flash_blocks(args[0], args[1])
-    per_thread = rows * (columns + 2 + int(args[0].shape[-1])) * 4
-    if args[0].element_size() < 4:
-        per_thread += rows * columns * int(args[0].element_size())
-    return per_thread * torch.get_num_threads()
+    elements = rows * (columns + 2 + int(args[0].shape[-1]))
+    return _of_all_threads(args[0].element_size(), elements, rows * columns)
 
 
 def _flash_backward(args: Sequence[Any]) -> int:
-    """For each thread, in float32: a block of probabilities and of their gradients."""
+    """For each thread: a block of probabilities and of their gradients."""
     rows, columns = _flash_blocks(args[1], args[2])
-    per_thread = 2 * rows * columns * 4
-    if args[1].element_size() < 4:
-        per_thread += 2 * rows * columns * int(args[1].element_size())
+    return _of_all_threads(args[1].element_size(), 2 * rows * columns, 2 * rows * columns)
+
+
+def _of_all_threads(item_bytes: int, elements: int, rounded: int) -> int:
+    """Bytes of ``elements`` in at least float32, and of ``rounded`` again in a shorter type."""
+    per_thread = elements * max(item_bytes, 4) + (rounded * item_bytes if item_bytes < 4 else 0)
     return per_thread * torch.get_num_threads()
 
 
 def _convolution(args: Sequence[Any]) -> int:
-    """The weight in oneDNN's blocked layout."""
-    return _weight_in_layout_of(args[0], args[1]) + size_bytes(args[1])
+    """The weight in oneDNN's blocked layout, or the native kernel's columns."""
+    source, weight, stride = args[0], args[1], args[3]
+    own = size_bytes(weight) if _has_onednn(weight.dtype) else _columns(source, weight, stride)
+    return _weight_in_layout_of(source, weight) + own
 
 
 def _convolution_backward(args: Sequence[Any]) -> int:
-    """Two more copies of the weight's gradient: in oneDNN's blocked layout, and converted."""
-    _, source, weight = args[:3]
-    return _weight_in_layout_of(source, weight) + size_bytes(weight) + _blocked(weight)
+    """As forward; oneDNN makes the weight's gradient in its layout, and converts it in a copy."""
+    source, weight, stride = args[1], args[2], args[4]
+    if _has_onednn(weight.dtype):
+        own = size_bytes(weight) + _blocked(weight)
+    else:
+        own = _columns(source, weight, stride)
+    return _weight_in_layout_of(source, weight) + own
+
+
+def _has_onednn(dtype: torch.dtype) -> bool:
+    """True if convolutions of ``dtype`` run in oneDNN on this CPU, and not in torch itself."""
+    if dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if dtype == torch.float16:
+        return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
+    return dtype == torch.float32 and torch.backends.mkldnn.is_available()
+
+
+def _columns(source: Tensor, weight: Tensor, stride: Sequence[int]) -> int:
+    """Bytes of one group's input, unfolded to the kernel's extent at every output position."""
+    positions = math.prod(n // s for n, s in zip(source.shape[2:], stride, strict=True))
+    return source.shape[0] * positions * math.prod(weight.shape[1:]) * source.element_size()
 
 
 def _weight_in_layout_of(source: Tensor, weight: Tensor) -> int:

@@ -108,6 +108,17 @@ def test_prediction_is_what_is_measured(
     assert predicted == pytest.approx(measured, rel=0.05)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_prediction_in_other_dtypes(dtype: torch.dtype) -> None:
+    case = make_case("pvt", stage=2, mode="train")
+    x = torch.randn(input_shape(case), dtype=dtype)
+
+    predicted = predict(build_subject(case), input_shape(case), "train", dtype=dtype)
+    measured = measure_peak_memory(build_subject(case).to(dtype), x, "train").peak_bytes
+
+    assert predicted == pytest.approx(measured, rel=0.05)
+
+
 @pytest.mark.parametrize("mode", ["forward", "train"])
 def test_only_the_math_kernel_stores_all_scores(mode: str) -> None:
     tokens = (1024 // 4) ** 2
