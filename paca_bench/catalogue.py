@@ -12,11 +12,12 @@ from paca_bench.errors import SpecError
 from paca_bench.plugins import load_plugins
 from paca_bench.spec import suite_names, suite_title
 
-KINDS = ("mechanisms", "levels", "metrics", "suites", "data")
+KINDS = ("mechanisms", "models", "levels", "metrics", "suites", "data")
 
 _LEVELS = {
     "layer": "the attention module alone, at the geometry of a stage of the pyramid",
     "host": "one four-stage pyramid in which only the attention is swapped",
+    "model": "a published architecture, or one of timm or transformers",
 }
 _METRICS = {
     "complexity": "MACs, FLOPs, elementwise operations and parameters, counted",
@@ -40,6 +41,7 @@ def catalogue(kind: str | None, plugins: Iterable[str]) -> Catalogue:
     load_plugins(plugins)
     makers = {
         "mechanisms": _mechanisms,
+        "models": _models,
         "levels": lambda: _LEVELS,
         "metrics": lambda: _METRICS,
         "suites": _suites,
@@ -67,6 +69,12 @@ def _mechanisms() -> dict[str, str]:
         name: f"{m.title}; {m.source}" if m.source else m.title
         for name, m in sorted(mechanisms().items())
     }
+
+
+def _models() -> dict[str, str]:
+    from paca_bench.models.registry import models
+
+    return {name: f"{m.title}; {m.source}" for name, m in sorted(models().items())}
 
 
 def _suites() -> dict[str, str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -52,10 +53,13 @@ def sweep(
         Text, _option("Resolutions: 224..1024, 224..1024:160, 224..1024/9, 224,384,256x192.")
     ] = None,
     mechanism: Annotated[Text, _option("Mechanisms, by comma.  [default: all]")] = None,
+    model: Annotated[
+        Text, _option("Published models, timm:NAME or hf:NAME, by comma; implies --level model.")
+    ] = None,
     clusters: Annotated[
         Text, _option("Numbers of clusters M, by comma.  [default: 25,49,100]")
     ] = None,
-    level: Annotated[Text, _option("host, layer.  [default: both]")] = None,
+    level: Annotated[Text, _option("host, layer, model.  [default: host,layer]")] = None,
     host: Annotated[
         Text, _option("Size of the pyramid: nano, tiny, small.  [default: nano]")
     ] = None,
@@ -222,8 +226,25 @@ def _print_json(content: Mapping[str, Any]) -> None:
     typer.echo(json.dumps(content, indent=2))
 
 
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Our own warnings on one line, without the place in the code that gave them."""
+    if category.__module__.startswith("paca_bench."):
+        text = f"paca-bench: warning: {message}\n"
+    else:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+    (file or sys.stderr).write(text)
+
+
 def main() -> None:
     """The entry point: an error meant for the user becomes one line and its exit code."""
+    warnings.showwarning = _show_warning
     try:
         app()
     except PacaBenchError as error:

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from paca_bench.attention.registry import Mechanism, get_mechanism, mechanisms
-from paca_bench.axes import Size
 from paca_bench.environment import usable_cores
 from paca_bench.errors import PacaBenchError, SpecError, UnsupportedError
 from paca_bench.measure.recipe import Recipe, default_recipe, training_macs
+from paca_bench.models.external import check_external, is_external
 from paca_bench.models.geometry import get_geometry
-from paca_bench.models.subject import case_cost
+from paca_bench.models.registry import get_model
+from paca_bench.models.subject import case_macs
 from paca_bench.record import Case, Status
 from paca_bench.spec import SweepSpec
 from paca_bench.units import format_seconds
@@ -23,7 +24,7 @@ from paca_bench.units import format_seconds
 # Rough costs, for sharing out the budget only; no figure is ever derived from them.
 EFFICIENCY = 0.35
 TRAIN_FACTOR = 3.0
-CALL_OVERHEAD_S = {"layer": 0.2e-3, "host": 8e-3}
+CALL_OVERHEAD_S = {"layer": 0.2e-3, "host": 8e-3, "model": 10e-3}
 PROCESS_START_S = 0.05
 SECONDS_PER_UNIT = 0.4
 # A process's first call warms up, a second shows that it has, a third is a sample.
@@ -34,6 +35,16 @@ CALLS_OF_MEMORY = 3
 ASSUMED_TEST_IMAGES = 1000
 # How much of a budget accuracy may take where other metrics want some too.
 ACCURACY_SHARE = 0.45
+
+
+# What level ``model`` compares if not told: one of each family, all of 22 to 28 M parameters.
+DEFAULT_MODELS = (
+    "deit_small_patch16_224",
+    "swin_tiny_patch4_window7_224",
+    "pvt_small",
+    "pvt_v2_b2",
+    "pacavit_small_p2cconv_100_0",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +108,54 @@ def make_plan(spec: SweepSpec, device: str, machine: Machine) -> list[PlannedCas
 
 
 def _grid(spec: SweepSpec, device: str) -> Iterator[tuple[Case, tuple[str, ...]]]:
+    measured = tuple(group for group in spec.metrics if group != "accuracy")
+    if measured:
+        for subject in _subjects(spec, device):
+            axes = itertools.product(spec.modes, spec.batches, spec.dtypes, spec.resolutions)
+            for mode, batch, dtype, (height, width) in axes:
+                case = replace(subject, mode=mode, batch=batch, dtype=dtype)
+                yield replace(case, height=height, width=width), measured
+    if "accuracy" in spec.metrics and "host" in spec.levels:
+        batch = make_recipe(spec, device).batch_size
+        groups = tuple(group for group in spec.metrics if group in ("complexity", "accuracy"))
+        for subject, size in itertools.product(_hosts(spec, device), spec.accuracy_resolutions):
+            fit = replace(subject, mode="fit", batch=batch, height=size[0], width=size[1])
+            yield fit, groups
+
+
+def _subjects(spec: SweepSpec, device: str) -> list[Case]:
+    """A case for each thing to measure, at every level, whose other axes are yet to be set."""
+    found = []
+    for level in spec.levels:
+        if level == "model":
+            found += _models(spec, device)
+        elif level == "host":
+            found += _hosts(spec, device)
+        else:
+            layers = itertools.product(spec.stages, _hosts(spec, device))
+            found += [replace(case, level="layer", stage=stage) for stage, case in layers]
+    return found
+
+
+def _hosts(spec: SweepSpec, device: str) -> list[Case]:
     get_geometry(spec.host)
     names = spec.mechanisms or tuple(mechanisms())
     variants = [v for name in names for v in _variants(get_mechanism(name), spec)]
-    measured = tuple(g for g in spec.metrics if g != "accuracy")
-    if measured:
-        axes = itertools.product(
-            _levels(spec), spec.modes, spec.batches, spec.dtypes, variants, spec.resolutions
-        )
-        for (level, stage), mode, batch, dtype, variant, size in axes:
-            case = _case(spec, device, level, variant, size, mode)
-            yield replace(case, stage=stage, batch=batch, dtype=dtype), measured
-    if "accuracy" in spec.metrics and "host" in spec.levels:
-        for variant, size in itertools.product(variants, spec.accuracy_resolutions):
-            fit = _case(spec, device, "host", variant, size, "fit")
-            fit = replace(fit, batch=make_recipe(spec, device).batch_size)
-            yield fit, tuple(g for g in spec.metrics if g in ("complexity", "accuracy"))
+    empty = Case(
+        level="host", mechanism="", host=spec.host, height=0, width=0, mode="", device=device
+    )
+    return [replace(empty, mechanism=name, num_clusters=count) for name, count in variants]
+
+
+def _models(spec: SweepSpec, device: str) -> list[Case]:
+    names = spec.models or DEFAULT_MODELS
+    for name in names:
+        if is_external(name):
+            check_external(name)
+        else:
+            get_model(name)
+    empty = Case(level="model", mechanism="", host="", height=0, width=0, mode="", device=device)
+    return [replace(empty, mechanism=name) for name in names]
 
 
 def make_recipe(spec: SweepSpec, device: str) -> Recipe:
@@ -131,33 +174,10 @@ def _variants(mechanism: Mechanism, spec: SweepSpec) -> list[tuple[str, int | No
     return [(mechanism.name, None)]
 
 
-def _levels(spec: SweepSpec) -> list[tuple[str, int | None]]:
-    """(level, stage): a layer at every stage, the host once."""
-    found: list[tuple[str, int | None]] = []
-    for level in spec.levels:
-        found += [(level, stage) for stage in spec.stages] if level == "layer" else [(level, None)]
-    return found
-
-
-def _case(
-    spec: SweepSpec, device: str, level: str, variant: tuple[str, int | None], size: Size, mode: str
-) -> Case:
-    return Case(
-        level=level,
-        mechanism=variant[0],
-        num_clusters=variant[1],
-        host=spec.host,
-        height=size[0],
-        width=size[1],
-        mode=mode,
-        device=device,
-    )
-
-
 def _predict(case: Case, groups: tuple[str, ...], spec: SweepSpec, machine: Machine) -> PlannedCase:
     planned = PlannedCase(case=case, groups=groups)
     try:
-        macs = case_cost(case).macs
+        macs = case_macs(case)
     except UnsupportedError as error:
         return planned.refuse(groups, Status.NOT_SUPPORTED, str(error))
     except PacaBenchError:

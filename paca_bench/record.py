@@ -29,7 +29,7 @@ from paca_bench.typed_json import typed_fields
 SCHEMA_VERSION = 1
 
 GROUPS = ("complexity", "latency", "memory", "accuracy")
-LEVELS = ("layer", "host")
+LEVELS = ("layer", "host", "model")
 MODES = ("forward", "train", "fit")
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
@@ -63,6 +63,7 @@ _RETRIED = frozenset({Status.OVER_BUDGET, Status.PREDICTED_OUT_OF_MEMORY, Status
 class Case:
     """One grid point of a sweep.
 
+    ``mechanism`` names the mechanism, or at level ``model`` the model, which has no ``host``.
     ``height`` and ``width`` are the image's pixels; ``stage`` (1 to 4) only at level
     ``layer``, where the module is measured alone at that stage's geometry. ``mode`` is
     ``forward`` (inference), ``train`` (one forward and backward pass) or ``fit`` (a
@@ -98,7 +99,8 @@ class Case:
     @property
     def id(self) -> str:
         """Stable and readable: ``host-nano/paca-M49/224/forward/b1/float32/cpu``."""
-        place = f"{self.level}-{self.host}" + (f"-s{self.stage}" if self.stage else "")
+        parts = (self.level, self.host, f"s{self.stage}" if self.stage else "")
+        place = "-".join(part for part in parts if part)
         subject = self.mechanism
         if self.num_clusters is not None:
             subject += f"-M{self.num_clusters}"

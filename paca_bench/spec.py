@@ -35,7 +35,9 @@ class SweepSpec:
     Attributes:
         resolutions: image sizes (height, width) in pixels.
         mechanisms: names; empty means all that are registered.
-        levels: among ``layer`` and ``host``.
+        models: names for level ``model``, built-in, ``timm:NAME`` or ``hf:NAME``; empty means
+            one of each family.
+        levels: among ``layer``, ``host`` and ``model``.
         host: the geometry of the pyramid.
         stages: stages (from 1) whose geometry the level ``layer`` is measured at.
         clusters: values of M for mechanisms with clusters.
@@ -61,6 +63,7 @@ class SweepSpec:
 
     resolutions: tuple[Size, ...]
     mechanisms: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
     levels: tuple[str, ...] = ("host", "layer")
     host: str = "nano"
     stages: tuple[int, ...] = (1,)
@@ -104,6 +107,7 @@ class SweepSpec:
 _KEYS: dict[str, tuple[str, Any]] = {
     "res": ("resolutions", lambda v: parse_resolutions(_joined(v), "--res")),
     "mechanism": ("mechanisms", lambda v: _names(v, "--mechanism")),
+    "model": ("models", lambda v: _names(v, "--model")),
     "level": ("levels", lambda v: parse_choices(v, "--level", LEVELS)),
     "host": ("host", lambda v: _name(v, "--host")),
     "stage": ("stages", lambda v: parse_integers(v, "--stage", 1, 4)),
@@ -140,6 +144,13 @@ def make_spec(values: Mapping[str, Any]) -> SweepSpec:
     parsed = parse_settings(values)
     if "resolutions" not in parsed:
         raise SpecError("no resolution given; add for example --res 224..1024")
+    if parsed.get("models"):
+        levels = parsed.setdefault("levels", ("model",))
+        if "model" not in levels:
+            raise SpecError(
+                f"--model is measured at level model, but --level is {','.join(levels)}; "
+                f"add model to it"
+            )
     return SweepSpec(**parsed)
 
 

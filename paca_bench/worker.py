@@ -30,7 +30,7 @@ from paca_bench.measure.check import (
 from paca_bench.measure.kernel import kernel_path
 from paca_bench.measure.latency import make_call, make_timer, sample_latency
 from paca_bench.measure.recipe import Recipe
-from paca_bench.models.subject import NUM_CLASSES, build_subject, case_tokens, input_shape
+from paca_bench.models.subject import build_subject, case_tokens, input_shape, output_shape
 from paca_bench.plugins import load_plugins
 from paca_bench.record import Case, Status
 from paca_bench.units import format_bytes
@@ -185,8 +185,7 @@ def _check(
 ) -> dict[str, Any]:
     """Raise ``WrongResult`` unless the output is right; say how far it was checked."""
     out = call()
-    expected = (case.batch, NUM_CLASSES) if case.level == "host" else input_shape(case)
-    check_shape(out, expected)
+    check_shape(out, output_shape(case))
     check_finite(out)
     path = kernel_path(module, x)
     try:

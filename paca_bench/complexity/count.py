@@ -20,7 +20,9 @@ def agreed_counts(case: Case) -> Counts:
     with torch.device("meta"):
         module = build_subject(case)
     counts = count(module, (1, *input_shape(case)[1:]))
-    expected = case_cost(case).macs
+    cost = case_cost(case)
+    # A model of another library has no closed form to compare with.
+    expected = counts.macs if cost is None else cost.macs
     if counts.macs != expected:
         raise CountError(
             f"{case.id}: the closed form gives {expected} multiply-accumulates, counting "

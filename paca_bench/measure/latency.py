@@ -149,7 +149,7 @@ def make_call(
 
     def train() -> torch.Tensor:
         out: torch.Tensor = module(x)
-        out.float().sum().backward()  # type: ignore[no-untyped-call]
+        out.float().sum().backward()
         return out.detach()
 
     def free_gradients() -> None:

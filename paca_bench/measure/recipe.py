@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from paca_bench.errors import SpecError
-from paca_bench.models.subject import case_cost
+from paca_bench.models.subject import case_macs
 from paca_bench.record import Case
 
 
@@ -87,4 +87,4 @@ def training_macs(case: Case, recipe: Recipe, *, num_test: int, num_classes: int
         SpecError, UnsupportedError: the case cannot be built.
     """
     images = 3 * recipe.steps * recipe.batch_size + num_test
-    return images * case_cost(case, num_classes).macs
+    return images * case_macs(case, num_classes)
