@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from paca_bench.attention.registry import get_mechanism
+from paca_bench.axes import shown
 from paca_bench.errors import SpecError
 from paca_bench.plugins import load_plugins
 from paca_bench.units import format_bytes, format_count, format_percent
@@ -37,9 +38,12 @@ def explain_mechanism(
     load_plugins(plugins)
     chosen = get_mechanism(mechanism)
     shape: dict[str, Any] = {"grid": parse_grid(grid), "dim": dim, "num_heads": num_heads}
-    parsed = dict(parse_option(option) for option in options)
-    if clusters is not None:
-        parsed["num_clusters"] = clusters
+    parsed: dict[str, Any] = {} if clusters is None else {"num_clusters": clusters}
+    for option in options:
+        name, value = parse_option(option)
+        if name in shape or name in parsed:
+            raise SpecError(f"--option {name}: it is given already, by an option of its own")
+        parsed[name] = value
     cost = chosen.cost(**shape, **parsed)
     return {
         "mechanism": mechanism,
@@ -70,13 +74,20 @@ def _memory(mechanism: Any, shape: dict[str, Any], options: dict[str, Any]) -> d
     height, width = shape["grid"]
 
     def peak(mode: str) -> int:
-        prediction = predict_peak_memory(
-            lambda: Layer(mechanism.build(**shape, **options), shape["grid"]),
-            (1, height * width, shape["dim"]),
-            mode=mode,
-            dtype=torch.float32,
-            input_gradient=True,
-        )
+        try:
+            prediction = predict_peak_memory(
+                lambda: Layer(mechanism.build(**shape, **options), shape["grid"]),
+                (1, height * width, shape["dim"]),
+                mode=mode,
+                dtype=torch.float32,
+                input_gradient=True,
+            )
+        except RuntimeError as error:
+            # Sizes beyond what torch can address, even on no memory at all.
+            raise SpecError(
+                f"no memory can be predicted at grid {height}x{width}, dim {shape['dim']}: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
         return int(prediction.peak_bytes)
 
     return {
@@ -91,9 +102,9 @@ def parse_grid(text: str) -> tuple[int, int]:
     Raises:
         SpecError: neither.
     """
-    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip())
+    match = re.fullmatch(r"([0-9]{1,9})(?:x([0-9]{1,9}))?", text.strip())
     if not match:
-        raise SpecError(f"--grid {text!r} is not a grid of tokens; write HxW, such as 56x56")
+        raise SpecError(f"--grid {shown(text)} is not a grid of tokens; write HxW, such as 56x56")
     return int(match[1]), int(match[2] or match[1])
 
 
@@ -105,7 +116,7 @@ def parse_option(text: str) -> tuple[str, Any]:
     """
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise SpecError(f"--option {text!r} is not NAME=VALUE, such as window_size=8")
+        raise SpecError(f"--option {shown(text)} is not NAME=VALUE, such as window_size=8")
     for convert in (int, float):
         try:
             return name, convert(value)

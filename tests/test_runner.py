@@ -258,10 +258,10 @@ def test_a_counted_shape_is_every_cases_even_when_the_time_is_up(tmp_path: Path)
 def test_a_job_cut_off_by_the_budget_is_over_budget_and_asks_for_more(tmp_path: Path) -> None:
     machine = FakeMachine(slower=30)
     run = sweep(tmp_path / "run", machine, plan("vit", resolutions=(64,)), spec(budget=30))
-    cut = [r for r in run.records() if r.statuses["latency"] is Status.OVER_BUDGET]
-    assert cut
-    for record in cut:
-        assert "--budget 2m" in record.reasons["latency"], "more than the 30 s that did not do"
+    cut = [reason for r in run.records() for reason in r.reasons.values()]
+    assert any("cut off after" in reason for reason in cut)
+    for reason in cut:
+        assert "--budget 1m" in reason or "--budget 2m" in reason, "more than what did not do"
 
 
 def test_a_job_that_outlasts_its_own_timeout_is_a_timeout(tmp_path: Path) -> None:
@@ -337,6 +337,14 @@ def test_a_refused_case_is_recorded_as_the_plan_says(tmp_path: Path) -> None:
 MANY_JOBS = 200
 
 
+def work(machine: FakeMachine) -> Counter[tuple[str, str]]:
+    """Processes by case and group; a shape's one count may be made for any of its modes."""
+    done: Counter[tuple[str, str]] = Counter()
+    for (case, group), count in machine.done.items():
+        done[case.split("/")[1] if group == "complexity" else case, group] += count
+    return done
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_killed_at_any_job_nothing_is_lost_doubled_or_repeated(
     tmp_path: Path, error: type[BaseException]
@@ -361,7 +369,7 @@ def test_killed_at_any_job_nothing_is_lost_doubled_or_repeated(
         assert results(run) == expected, kill_at
         assert lines(run) == len(planned), "no record is written twice"
         assert before.items() <= by_case(run).items()
-        assert machine.done == whole.done, kill_at
+        assert work(machine) == work(whole), kill_at
 
 
 def test_killed_again_and_again(tmp_path: Path) -> None:
@@ -396,7 +404,7 @@ def test_killed_between_the_journal_and_the_record(tmp_path: Path) -> None:
         run = sweep(folder, machine, planned)
         assert results(run) == expected
         assert lines(run) == len(planned)
-        assert machine.done == whole.done
+        assert work(machine) == work(whole)
 
 
 def test_a_finished_run_has_nothing_to_resume(tmp_path: Path) -> None:

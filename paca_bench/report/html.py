@@ -223,9 +223,13 @@ def _policy(scripts: Iterable[str]) -> str:
 
 
 def _check_target(target: Path) -> None:
-    if target.is_dir():
+    try:
+        is_folder, has_place = target.is_dir(), target.parent.is_dir()
+    except OSError as error:
+        raise StoreError(f"cannot write {target}: {error.strerror or error}") from error
+    if is_folder:
         raise StoreError(f"{target} is a folder; name a file, such as {target}/report.html")
-    if not target.parent.is_dir():
+    if not has_place:
         raise StoreError(
             f"cannot write {target}: the folder {target.parent} does not exist; create it first"
         )
