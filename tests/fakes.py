@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+from paca_bench.attention import registry
 from paca_bench.record import Case, Status
 from paca_bench.workers import Job, Outcome
 
@@ -123,3 +126,16 @@ class FakePool:
             self.probes += 1
             return self.probe
         return self.machine.execute(job, timeout_s)
+
+
+@contextmanager
+def own_registry() -> Iterator[None]:
+    """Plugins loaded within are forgotten afterwards, and can be loaded anew."""
+    before = dict(registry.mechanisms())
+    try:
+        yield
+    finally:
+        registry._mechanisms.clear()
+        registry._mechanisms.update(before)
+        for name in [name for name in sys.modules if name.startswith("paca_bench_plugin_")]:
+            del sys.modules[name]

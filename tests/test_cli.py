@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,11 @@ from typing import Any
 import pytest
 
 from paca_bench import attention_cost, cli, load_results, sweeper
-from paca_bench.attention import registry
 from paca_bench.record import Status
 from paca_bench.store import RunFolder
 from paca_bench.workers import Outcome
 from tests.builders import make_record, make_run
-from tests.fakes import FakeMachine, FakePool
+from tests.fakes import FakeMachine, FakePool, own_registry
 from tests.test_store import snapshot
 
 TINY = ("--mechanism", "vit,paca", "--clusters", "4", "--mode", "forward", "--level", "layer")
@@ -37,11 +36,12 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Iterator[Run]:
     """``main()`` in this process, in an empty folder, as if typed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(registry, "_mechanisms", registry.mechanisms())
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
 
     def call(*arguments: object) -> Result:
@@ -54,7 +54,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
             code = int(end.code or 0)
         return Result(code, *capsys.readouterr())
 
-    return call
+    with own_registry():
+        yield call
 
 
 @pytest.fixture

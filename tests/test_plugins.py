@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from paca_bench.attention import registry
 from paca_bench.errors import PluginError
 from paca_bench.plugins import load_plugins
+from tests.fakes import own_registry
 
 MECHANISM = """
 from paca_bench import register_attention
@@ -29,8 +31,9 @@ class Mine(Attention):
 
 
 @pytest.fixture(autouse=True)
-def _registry_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_mechanisms", registry.mechanisms())
+def _registry_of_its_own() -> Iterator[None]:
+    with own_registry():
+        yield
 
 
 def write(folder: Path, text: str, name: str = "mine.py") -> str:
