@@ -13,9 +13,10 @@ def significant(value: float, digits: int = 3) -> str:
     """``value`` to ``digits`` significant digits, without exponent where it stays readable."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    decimals = digits - 1 - math.floor(math.log10(abs(value)))
+    rounded = _rounded(value, digits)
+    decimals = digits - 1 - math.floor(math.log10(abs(rounded)))
     if -3 <= decimals <= 6:
-        return f"{round(value, decimals):.{max(decimals, 0)}f}"
+        return f"{rounded:.{max(decimals, 0)}f}"
     return f"{value:.{digits - 1}e}"
 
 
@@ -23,14 +24,15 @@ def format_seconds(seconds: float) -> str:
     """``0.00123`` -> ``1.23 ms``; from two minutes on ``3 min 20 s``, then ``2 h 5 min``."""
     if not math.isfinite(seconds):
         return f"{seconds:g} s"
-    if abs(seconds) >= 7200:
-        hours, rest = divmod(round(seconds / 60), 60)
-        return f"{hours} h {rest} min"
-    if abs(seconds) >= 120:
-        minutes, rest = divmod(round(seconds), 60)
-        return f"{minutes} min {rest} s"
+    sign, whole = "-" if seconds < 0 else "", round(abs(seconds))
+    if whole >= 7200:
+        hours, rest = divmod(round(whole / 60), 60)
+        return f"{sign}{hours} h {rest} min"
+    if whole >= 120:
+        minutes, rest = divmod(whole, 60)
+        return f"{sign}{minutes} min {rest} s"
     for scale, unit in _TIME_UNITS:
-        if abs(seconds) >= scale:
+        if abs(_rounded(seconds)) >= scale:
             return f"{significant(seconds / scale)} {unit}"
     return "0 s" if seconds == 0 else f"{significant(seconds / 1e-9)} ns"
 
@@ -38,7 +40,8 @@ def format_seconds(seconds: float) -> str:
 def format_bytes(count: float) -> str:
     """``1536`` -> ``1.50 KiB`` (powers of 1024, named as such)."""
     for scale, unit in _BYTE_UNITS:
-        if abs(count) >= scale:
+        # A size that three digits would show as 1024 of the next smaller unit is one of these.
+        if abs(count) >= scale * (1 - 1 / 2048):
             return f"{significant(count / scale)} {unit}"
     return f"{count:.0f} B"
 
@@ -46,9 +49,14 @@ def format_bytes(count: float) -> str:
 def format_count(count: float, unit: str = "") -> str:
     """``3219262208`` -> ``3.22 G`` (powers of 1000), with ``unit`` after the prefix."""
     for scale, prefix in _COUNT_UNITS:
-        if abs(count) >= scale:
+        if abs(_rounded(count)) >= scale:
             return f"{significant(count / scale)} {prefix}{unit}"
     return f"{count:.0f} {unit}".rstrip()
+
+
+def _rounded(value: float, digits: int = 3) -> float:
+    """``value`` to ``digits`` significant digits: what decides which unit it is shown in."""
+    return float(f"{value:.{digits - 1}e}")
 
 
 def format_percent(fraction: float, decimals: int = 1) -> str:

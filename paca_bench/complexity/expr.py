@@ -26,9 +26,15 @@ class Expr:
 
     @classmethod
     def of(cls, value: Expr | int) -> Expr:
-        """``value`` itself, or the constant polynomial of an integer."""
+        """``value`` itself, or the constant polynomial of an integer.
+
+        Raises:
+            SpecError: ``value`` is neither.
+        """
         if isinstance(value, Expr):
             return value
+        if type(value) is not int:
+            raise SpecError(f"closed forms are made of integers and symbols, not {value!r}")
         return cls({(): value} if value else {})
 
     def __add__(self, other: Expr | int) -> Expr:
@@ -49,6 +55,8 @@ class Expr:
         return Expr({m: c for m, c in total.items() if c})
 
     def __pow__(self, exponent: int) -> Expr:
+        if type(exponent) is not int or exponent < 0:
+            raise SpecError(f"an exponent of {self} must be an integer from 0, not {exponent!r}")
         result = Expr.of(1)
         for _ in range(exponent):
             result = result * self
