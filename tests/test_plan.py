@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from paca_bench.attention import registry
 from paca_bench.axes import parse_duration
 from paca_bench.errors import SpecError
-from paca_bench.models.subject import case_cost
+from paca_bench.models.subject import case_macs
 from paca_bench.plan import ACCURACY_SHARE, Machine, PlannedCase, fit_budget, make_plan
 from paca_bench.record import Case, Status
 from paca_bench.spec import make_spec
@@ -72,6 +72,17 @@ def test_all_registered_mechanisms_where_none_is_named() -> None:
     assert {p.case.mechanism for p in planned} == set(registry.mechanisms())
 
 
+def test_a_model_is_a_case_of_its_own_level() -> None:
+    planned = plan(
+        level="model,host", model="pvt_tiny", mechanism="vit", mode="forward", res="224"
+    )
+    assert ids(planned) == [
+        "model/pvt_tiny/224/forward/b1/float32/cpu",
+        "host-nano/vit/224/forward/b1/float32/cpu",
+    ]
+    assert planned[0].macs > 10**9
+
+
 def test_accuracy_is_one_training_a_variant_at_its_own_resolution() -> None:
     planned = plan(metrics="complexity,latency,accuracy", accuracy_res="32,64")
     fits = [p for p in planned if p.case.mode == "fit"]
@@ -86,12 +97,12 @@ def test_an_unsupported_case_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     from paca_bench import plan as plan_module
     from paca_bench.errors import UnsupportedError
 
-    def cost(case: Case) -> Any:
+    def macs(case: Case) -> int:
         if case.mechanism == "vit":
             raise UnsupportedError("the grid is too small")
-        return case_cost(case)
+        return case_macs(case)
 
-    monkeypatch.setattr(plan_module, "case_cost", cost)
+    monkeypatch.setattr(plan_module, "case_macs", macs)
     planned = plan(metrics="complexity,latency,memory", mode="forward", level="host")
     refused = [p for p in planned if p.refused]
     assert [p.case.mechanism for p in refused] == ["vit", "vit"]
@@ -125,6 +136,7 @@ def test_a_broken_closed_form_refuses_its_cases_and_no_others(
     ("changes", "says"),
     [
         ({"mechanism": "vti"}, "unknown mechanism 'vti'.*--plugin"),
+        ({"model": "diet_tiny", "level": "model"}, "diet_tiny"),
         ({"host": "giant"}, "unknown host 'giant'; choose from nano"),
         ({"metrics": "accuracy", "level": "layer"}, "add --level host"),
         ({"train_steps": 5, "metrics": "accuracy", "mechanism": "x"}, "unknown mechanism 'x'"),

@@ -19,7 +19,8 @@ from paca_bench.spec import SweepSpec, make_spec, parse_settings, read_suite, su
 SETTINGS: dict[str, tuple[str, Any, str, Any]] = {
     "res": ("64,96", [64, 96], "resolutions", ((64, 64), (96, 96))),
     "mechanism": ("vit, paca", ["vit", "paca"], "mechanisms", ("vit", "paca")),
-    "level": ("layer", ["layer"], "levels", ("layer",)),
+    "model": ("deit_tiny,timm:x", ["deit_tiny", "timm:x"], "models", ("deit_tiny", "timm:x")),
+    "level": ("layer,model", ["layer", "model"], "levels", ("layer", "model")),
     "host": ("tiny", "tiny", "host", "tiny"),
     "stage": ("1,4", [1, 4], "stages", (1, 4)),
     "clusters": ("0,49", [0, 49], "clusters", (0, 49)),
@@ -53,8 +54,8 @@ def test_every_field_has_a_setting_and_every_setting_is_tested() -> None:
 @pytest.mark.parametrize("key", SETTINGS)
 def test_a_setting_as_typed_and_as_in_toml(key: str) -> None:
     typed, toml, field, expected = SETTINGS[key]
-    assert parse_settings({key: typed}) == {field: expected}
-    assert parse_settings({key: toml}) == {field: expected}
+    assert parse_settings({key: typed})[field] == expected
+    assert parse_settings({key: toml})[field] == expected
 
 
 @pytest.mark.parametrize("key", SETTINGS)
@@ -115,6 +116,14 @@ def test_any_toml_value_is_taken_or_refused_by_its_name(key: str, value: Any) ->
 def test_refused(key: str, value: Any) -> None:
     with pytest.raises(SpecError, match=f"^--{key.replace('_', '-')} "):
         parse_settings({key: value})
+
+
+def test_models_are_measured_at_their_level_and_at_no_other() -> None:
+    assert make_spec({"res": 32, "model": "deit_tiny"}).levels == ("model",)
+    both = make_spec({"res": 32, "model": "deit_tiny", "level": "host,model"})
+    assert both.levels == ("host", "model")
+    with pytest.raises(SpecError, match="--model is measured at level model, but --level is host;"):
+        make_spec({"res": 32, "model": "deit_tiny", "level": "host"})
 
 
 def test_metrics_come_in_the_order_of_measurement_and_static_counts_are_one_group() -> None:
