@@ -6,16 +6,18 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from paca_bench.plan import PlannedCase
 from paca_bench.record import Record, Status
 from paca_bench.units import format_seconds
-from paca_bench.workers import Outcome
+
+if TYPE_CHECKING:
+    from paca_bench.plan import PlannedCase
+    from paca_bench.workers import Outcome
 
 PLAIN_EVERY_S = 15.0
 

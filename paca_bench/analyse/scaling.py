@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from paca_bench.analyse.curves import CURVE_AXES, Row, asked, curves, group_of, measured, records
-from paca_bench.analyse.statistics import ratio_estimate
+from paca_bench.analyse.statistics import ratio_estimate, student
 from paca_bench.errors import SpecError
 
 # Below this many token counts a line through the logs has no residual to judge it by.
@@ -105,7 +104,7 @@ def fit_exponent(
     if len(np.unique(n)) < _FEWEST:
         return None
     slope, error = _slope(np.log(n), np.log(y))
-    half = float(stats.t.ppf((1 + confidence) / 2, len(n) - 2)) * error
+    half = student(confidence, len(n) - 2) * error
     part = " in the upper half of the range" if tail else ""
     how = f"least squares on logs of {len(n)} points{part}, {confidence:.0%} t interval"
     return Exponent(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from paca_bench.errors import SpecError
 
@@ -76,7 +76,7 @@ def latency_estimate(processes: Processes, confidence: float = 0.95) -> Estimate
         return Estimate(float(medians[0]), low, high, how, 1, samples)
     value = float(np.median(medians))
     logs = np.log(medians)
-    half = _student(confidence, len(logs) - 1) * float(logs.std(ddof=1)) / math.sqrt(len(logs))
+    half = student(confidence, len(logs) - 1) * float(logs.std(ddof=1)) / math.sqrt(len(logs))
     low, high = _around(float(logs.mean()), half, value)
     how = f"{confidence:.0%} t interval on log medians of {len(medians)} processes"
     return Estimate(value, low, high, how, len(medians), samples)
@@ -155,11 +155,14 @@ def seed_estimate(
     hows = []
     if len(values) > 1:
         error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-        half = _student(confidence, len(values) - 1) * error
+        half = student(confidence, len(values) - 1) * error
         ends += [max(value - half, 0.0), min(value + half, 1.0)]
         hows.append(f"{confidence:.0%} t interval over {len(values)} seeds")
     if trials is not None:
-        counted = stats.binomtest(round(value * trials), trials)
+        # scipy.stats takes half a second to import, and only an accuracy needs it.
+        from scipy.stats import binomtest
+
+        counted = binomtest(round(value * trials), trials)
         wilson = counted.proportion_ci(confidence_level=confidence, method="wilson")
         ends += [float(wilson.low), float(wilson.high)]
         hows.append(f"{confidence:.0%} Wilson interval over {trials} test images")
@@ -199,8 +202,9 @@ def _check_confidence(confidence: float) -> None:
         raise SpecError(f"confidence must lie between 0 and 1 (such as 0.95), given: {confidence}")
 
 
-def _student(confidence: float, freedom: float) -> float:
-    return float(stats.t.ppf((1 + confidence) / 2, freedom))
+def student(confidence: float, freedom: float) -> float:
+    """Half-width of a two-sided t interval, in standard errors."""
+    return float(special.stdtrit(freedom, (1 + confidence) / 2))
 
 
 def _around(log_centre: float, half: float, value: float) -> tuple[float, float]:
@@ -213,7 +217,7 @@ def _within_process(samples: NDArray[np.float64], confidence: float) -> tuple[fl
     ordered = np.sort(samples)
     # P(median below the r-th smallest) = P(Binomial(n, 1/2) < r): the largest rank r from 1
     # for which this stays within (1 - confidence) / 2 on either side.
-    tails = stats.binom.cdf(np.arange(len(ordered) // 2 + 1), len(ordered), 0.5)
+    tails = special.bdtr(np.arange(len(ordered) // 2 + 1.0), len(ordered), 0.5)
     rank = int(np.count_nonzero(tails <= (1 - confidence) / 2))
     bound = "within one process, a lower bound on the uncertainty"
     if rank == 0:
@@ -235,7 +239,7 @@ def _welch(
     # As shares of the total, so that tiny variances do not underflow when squared.
     share_a, share_b = a / (a + b), b / (a + b)
     freedom = 1 / (share_a**2 / (len(top) - 1) + share_b**2 / (len(bottom) - 1))
-    return difference, _student(confidence, freedom) * math.sqrt(a + b)
+    return difference, student(confidence, freedom) * math.sqrt(a + b)
 
 
 def _combined(top: Estimate, bottom: Estimate) -> tuple[float, float]:

@@ -131,6 +131,9 @@ def _value(row: Row | None, quantity: Quantity) -> str:
     if quantity is ACCURACY:
         return f"{text.rstrip('%')} ±{format_percent(half)}"
     percent = 100 * half / value
+    if percent > 100:
+        # An interval of few processes that disagree; its ends would read as noise.
+        return f"{text} ±>100%"
     return f"{text} ±{percent:.0f}%" if percent >= 1 else f"{text} ±{significant(percent, 1)}%"
 
 
