@@ -191,10 +191,18 @@ def list_(
 
 @app.command()
 def explain(
-    mechanism: Annotated[str, typer.Argument(help="See 'paca-bench list mechanisms'.")],
-    grid: Annotated[str, typer.Option(help="Tokens: HxW, or one side of a square.")] = "56x56",
-    dim: Annotated[int, typer.Option(help="Channels C.")] = 96,
-    heads: Annotated[int, typer.Option(help="Heads h.")] = 2,
+    name: Annotated[
+        str,
+        typer.Argument(help="A mechanism or a model; see 'paca-bench list'.", show_default=False),
+    ],
+    res: Annotated[
+        Text, _option("Image of a model: HxW, or one side of a square.  [default: 224]")
+    ] = None,
+    grid: Annotated[
+        Text, _option("Tokens of a mechanism: HxW, or one side.  [default: 56x56]")
+    ] = None,
+    dim: Annotated[int | None, _option("Channels C of a mechanism.  [default: 96]")] = None,
+    heads: Annotated[int | None, _option("Heads h of a mechanism.  [default: 2]")] = None,
     clusters: Annotated[int | None, _option("Clusters M, where the mechanism has them.")] = None,
     option: Annotated[
         list[str] | None, _option("A further option as NAME=VALUE; may repeat.")
@@ -202,14 +210,14 @@ def explain(
     plugin: Annotated[list[str] | None, _option("Python file with mechanisms of yours.")] = None,
     json: Annotated[bool, _option("Print one JSON object.", "--json")] = False,
 ) -> None:
-    """What one attention module costs: closed form, per term, parameters and memory."""
-    from paca_bench.explain import explain_mechanism, print_explanation
+    """What one attention module or model costs: closed form, per term, parameters and memory."""
+    from paca_bench import explain as explaining
 
-    content = explain_mechanism(
-        mechanism,
-        grid=grid,
-        dim=dim,
-        num_heads=heads,
+    shape = {"grid": grid, "dim": dim, "heads": heads}
+    content = explaining.explain(
+        name,
+        res=res,
+        shape={key: value for key, value in shape.items() if value is not None},
         clusters=clusters,
         options=option or (),
         plugins=plugin or (),
@@ -217,7 +225,27 @@ def explain(
     if json:
         _print_json(content)
     else:
-        print_explanation(content)
+        explaining.print_explanation(content)
+
+
+@app.command()
+def verify(
+    model: Annotated[
+        list[str] | None, _option("Only this model, or backbone; may repeat.  [default: all]")
+    ] = None,
+    json: Annotated[bool, _option("Print one JSON object.", "--json")] = False,
+) -> None:
+    """Published parameters and MACs beside ours; exit 1 if a row is out of tolerance."""
+    from paca_bench import verify as verifying
+    from paca_bench.verify_text import print_verification
+
+    rows = verifying.verify(model)
+    if json:
+        _print_json(verifying.verification_json(rows))
+    else:
+        print_verification(rows)
+    if verifying.worst(rows) == verifying.OUT:
+        raise typer.Exit(1)
 
 
 def _print_json(content: Mapping[str, Any]) -> None:

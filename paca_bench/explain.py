@@ -1,33 +1,98 @@
-"""What one attention module costs before anything runs, for ``paca-bench explain``."""
+"""What an attention module or a model costs before anything runs, for ``paca-bench explain``."""
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from paca_bench.attention.registry import get_mechanism
+from paca_bench.attention.registry import get_mechanism, mechanisms
 from paca_bench.axes import shown
 from paca_bench.errors import SpecError
+from paca_bench.explain_model import DEFAULT_RESOLUTION, explain_model, print_model_explanation
 from paca_bench.plugins import load_plugins
 from paca_bench.units import format_bytes, format_count, format_percent
 
 Explanation = dict[str, Any]
 
 
+def explain(
+    name: str,
+    *,
+    res: str | None = None,
+    shape: Mapping[str, Any],
+    clusters: int | None = None,
+    options: Iterable[str] = (),
+    plugins: Iterable[str] = (),
+) -> Explanation:
+    """The cost of the mechanism or model called ``name``, for one image, as JSON values.
+
+    Args:
+        name: of either.
+        res: of a model's image; None for the usual one.
+        shape: those of ``grid``, ``dim`` and ``heads`` that were given, for a mechanism.
+        clusters: M of a mechanism, where given.
+        options: further settings as ``NAME=VALUE``.
+        plugins: files to load first.
+
+    Raises:
+        SpecError: there is neither, an option is of the other kind, or a value makes no sense.
+        UnsupportedError: it cannot work at this shape.
+    """
+    load_plugins(plugins)
+    if name in mechanisms():
+        if res is not None:
+            raise SpecError(
+                f"--res {shown(res)} is the image of a model, and {name} is a mechanism; "
+                f"give its tokens by --grid, such as --grid 56x56"
+            )
+        return explain_mechanism(name, clusters=clusters, options=options, **shape)
+    from paca_bench.models.registry import models
+
+    known = models()
+    if name not in known:
+        raise _unknown(name, known)
+    foreign = [*shape] if clusters is None else [*shape, "clusters"]
+    if foreign:
+        raise SpecError(
+            f"--{foreign[0]} is of a mechanism, and {name} is a model; give its image by --res, "
+            f"and settings of its own by --option NAME=VALUE, such as {_example(known[name])}"
+        )
+    settings = dict(parse_option(option) for option in options)
+    return explain_model(known[name], res=res or DEFAULT_RESOLUTION, options=settings)
+
+
+def _example(model: Any) -> str:
+    name, value = next(iter(model.defaults.items()))
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else value
+    return f"{name}={text}"
+
+
+def _unknown(name: str, models: Iterable[str]) -> SpecError:
+    def near(names: Iterable[str]) -> str:
+        return ", ".join(difflib.get_close_matches(name, names, n=3, cutoff=0.4)) or "none"
+
+    return SpecError(
+        f"unknown mechanism {shown(name)}, and there is no model of that name; near names are, "
+        f"of mechanisms, {near(mechanisms())}, of models, {near(models)}. See "
+        f"'paca-bench list mechanisms' and 'paca-bench list models'; a mechanism of your own is "
+        f"added with --plugin FILE"
+    )
+
+
 def explain_mechanism(
     mechanism: str,
     *,
-    grid: str,
-    dim: int,
-    num_heads: int,
-    clusters: int | None,
-    options: Iterable[str],
-    plugins: Iterable[str],
+    grid: str = "56x56",
+    dim: int = 96,
+    heads: int = 2,
+    clusters: int | None = None,
+    options: Iterable[str] = (),
 ) -> Explanation:
     """The cost of a mechanism at a shape, for one image, as JSON values.
 
@@ -35,9 +100,8 @@ def explain_mechanism(
         SpecError: an unknown mechanism or option, or a shape that makes no sense.
         UnsupportedError: the mechanism cannot work at this shape.
     """
-    load_plugins(plugins)
     chosen = get_mechanism(mechanism)
-    shape: dict[str, Any] = {"grid": parse_grid(grid), "dim": dim, "num_heads": num_heads}
+    shape: dict[str, Any] = {"grid": parse_grid(grid), "dim": dim, "num_heads": heads}
     parsed: dict[str, Any] = {} if clusters is None else {"num_clusters": clusters}
     for option in options:
         name, value = parse_option(option)
@@ -109,7 +173,7 @@ def parse_grid(text: str) -> tuple[int, int]:
 
 
 def parse_option(text: str) -> tuple[str, Any]:
-    """``NAME=VALUE`` with the value as an integer, a float, true/false or text.
+    """``NAME=VALUE``, the value an integer, several by comma, a float, true/false or text.
 
     Raises:
         SpecError: there is no ``=``.
@@ -117,7 +181,7 @@ def parse_option(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise SpecError(f"--option {shown(text)} is not NAME=VALUE, such as window_size=8")
-    for convert in (int, float):
+    for convert in (int, _integers, float):
         try:
             return name, convert(value)
         except ValueError:
@@ -125,8 +189,19 @@ def parse_option(text: str) -> tuple[str, Any]:
     return name, {"true": True, "false": False}.get(value.lower(), value)
 
 
+def _integers(text: str) -> tuple[int, ...]:
+    """``100,100,100,0``; raises ValueError for anything else."""
+    parts = text.split(",")
+    if len(parts) == 1:
+        raise ValueError
+    return tuple(int(part) for part in parts)
+
+
 def print_explanation(content: Explanation) -> None:
-    """Formula, terms, parameters and memory as text on standard output."""
+    """Formula or stages, terms, parameters and memory as text on standard output."""
+    if "model" in content:
+        print_model_explanation(content)
+        return
     console = Console()
     height, width = content["grid"]
     console.print(f"[bold]{escape(content['title'])}[/bold]  {escape(content['source'])}")

@@ -92,12 +92,11 @@ def verify(models: Sequence[str] | None = None) -> list[Row]:
     rows = published_rows()
     if models is not None:
         wanted = {get_model(name).name for name in models}
-        there = dict.fromkeys(row.model for row in rows)
         rows = [row for row in rows if row.model in wanted]
         if not rows:
             raise NothingMeasuredError(
                 f"there is no published row for {', '.join(sorted(wanted))}; "
-                f"there are rows for {', '.join(there)}"
+                f"'paca-bench verify' without --model shows all rows that there are"
             )
     return [compare(row) for row in rows]
 
