@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ALLOWED = {
     "torch": {
         "attention", "models", "complexity", "measure", "data", "worker", "environment",
-        "explain", "preview",
+        "explain", "explain_model", "preview",
     },
     "fvcore": {"complexity"},
     "plotly": {"report"},
