@@ -14,8 +14,13 @@ from paca_bench.workers import Outcome
 Outcomes = Mapping[str, Sequence[Outcome]]
 
 
-def assemble(planned: PlannedCase, outcomes: Outcomes) -> Record:
+def assemble(
+    planned: PlannedCase, outcomes: Outcomes, wanted: Mapping[str, int] | None = None
+) -> Record:
     """The record of ``planned``, whose groups ended as ``outcomes`` say.
+
+    ``wanted`` is how many processes a group should have; a group that has some, but fewer,
+    is ``ok`` with the interval they give, and named as unfinished in the details.
 
     A group is ``ok`` only if each of its processes was; the first failure gives the status,
     and no estimate is made of the others' samples. A group without outcomes was refused by
@@ -41,6 +46,10 @@ def assemble(planned: PlannedCase, outcomes: Outcomes) -> Record:
             for name, values in outcome.samples.items():
                 samples.setdefault(name, []).append(list(values))
     metrics, details = _with_estimates(planned, metrics, samples, details)
+    short = [g for g, n in (wanted or {}).items() if 0 < len(outcomes.get(g, ())) < n]
+    unfinished = [group for group in short if statuses[group] is Status.OK]
+    if unfinished:
+        details["unfinished"] = unfinished
     return Record(
         case=planned.case,
         statuses=statuses,

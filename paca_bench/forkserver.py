@@ -29,6 +29,8 @@ _PR_SET_PDEATHSIG = 1
 
 def serve() -> None:
     """Answer requests until stdin closes."""
+    # Importing makes many objects and no garbage; children collect again.
+    gc.disable()
     from paca_bench.worker import preload
 
     preload()

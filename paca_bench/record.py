@@ -143,7 +143,8 @@ class Record:
         metrics: name (with unit) -> value; only what was measured or counted.
         samples: metric -> one list of raw samples per process (``latency_s``) or per
             seed (``accuracy``), in the order taken.
-        details: how the numbers were made: kernel path, interval method, warm-up, ...
+        details: how the numbers were made: kernel path, interval method, warm-up, ...;
+            ``unfinished`` names the groups with fewer processes or seeds than were wanted.
         predicted: what the plan expected: ``seconds`` and ``peak_memory_bytes``.
         wall_s: seconds spent on this case, worker start included.
     """
@@ -171,7 +172,8 @@ class Record:
     @property
     def is_final(self) -> bool:
         """True if ``--resume`` has nothing left to try for this case."""
-        return all(status.is_final for status in self.statuses.values())
+        final = all(status.is_final for status in self.statuses.values())
+        return final and not self.details.get("unfinished")
 
     def to_json(self) -> dict[str, Any]:
         """The record as one JSON object, with the schema version, id and hash."""

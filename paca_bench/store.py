@@ -11,7 +11,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -97,25 +97,9 @@ class RunFolder:
             )
         return cls(folder, header)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the run for writing; the lock dies with its holder.
-
-        Raises:
-            StoreError: another process is writing this run.
-        """
-        lock = FileLock(self.path / LOCK_FILE)
-        with _disk_errors(self.path):
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:  # an OSError to Python, but nothing is wrong with the disk
-                raise StoreError(
-                    f"another sweep is writing {self.path}; wait for it or choose another --out"
-                ) from None
-        try:
-            yield
-        finally:
-            lock.release()
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the run for writing; see ``locked``."""
+        return locked(self.path)
 
     def write_header(self) -> None:
         """Put ``header`` into ``run.json``, whole or not at all."""
@@ -186,12 +170,34 @@ class RunFolder:
         return list(latest.values())
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold ``folder``, made if it is missing, for writing; the lock dies with its holder.
+
+    Raises:
+        StoreError: another process is writing there, or the folder cannot be made.
+    """
+    with _disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK_FILE)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:  # an OSError to Python, but nothing is wrong with the disk
+            raise StoreError(
+                f"another sweep is writing {folder}; wait for it or choose another --out"
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def check_free(path: Path) -> None:
-    """Raise ``StoreError`` unless ``path`` is missing or an empty folder."""
+    """Raise ``StoreError`` unless ``path`` is missing or a folder with no more than a lock."""
     with _disk_errors(path):
         if path.exists() and not path.is_dir():
             raise StoreError(f"--out {path} is a file; name a folder that does not exist yet")
-        if path.is_dir() and any(path.iterdir()):
+        if path.is_dir() and any(entry.name != LOCK_FILE for entry in path.iterdir()):
             is_run = (path / RUN_FILE).exists()
             hint = "add --resume to continue it" if is_run else "name a new folder"
             raise StoreError(f"--out {path} is not empty; {hint}")

@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from paca_bench.attention.registry import mechanisms
 from paca_bench.data.registry import check_dataset
 from paca_bench.environment import resolve_device
 from paca_bench.errors import NothingMeasuredError, PacaBenchError, StoreError
@@ -19,7 +20,7 @@ from paca_bench.plugins import load_plugins
 from paca_bench.record import Record, Status
 from paca_bench.runner import Observer, Runner
 from paca_bench.spec import SweepSpec, make_spec, parse_settings, read_suite
-from paca_bench.store import RUN_FILE, RunFolder, check_free
+from paca_bench.store import RUN_FILE, RunFolder, check_free, locked
 from paca_bench.workers import Outcome, WorkerPool
 
 PROBE_TIMEOUT_S = 120.0
@@ -109,8 +110,9 @@ def sweep(
             "environment": {**environment, "ceilings": dict(probe.metrics)},
         }
         if previous is None:
+            # The lock comes first, so that of two sweeps only one writes a header.
+            stack.enter_context(locked(folder))
             run = RunFolder.create(folder, header)
-            stack.enter_context(run.locked())
         else:
             run = previous
             _check_same_environment(run, environment)
@@ -137,13 +139,18 @@ def make_sweep_spec(
     return replace(SweepSpec.from_json(previous.header.get("spec")), **parse_settings(given))
 
 
-def preview(suite: str | None, settings: Mapping[str, Any]) -> list[PlannedCase]:
+def preview(
+    suite: str | None, settings: Mapping[str, Any], resumed: str | PathLike[str] | None = None
+) -> list[PlannedCase]:
     """The plan of a sweep, predicted from nominal speeds; nothing is run or written.
 
+    ``resumed`` is the folder of a run whose settings are the default.
+
     Raises:
-        SpecError, PluginError, DataError: as ``sweep``.
+        SpecError, PluginError, DataError, StoreError: as ``sweep``.
     """
-    spec = make_sweep_spec(suite, settings)
+    previous = None if resumed is None else RunFolder.open(resumed)
+    spec = make_sweep_spec(suite, settings, previous)
     _check_inputs(spec)
     device = resolve_device(spec.device)
     return fit_budget(make_plan(spec, device, Machine.nominal(device)), spec.budget_s)
@@ -156,6 +163,8 @@ def default_folder() -> Path:
 
 def _check_inputs(spec: SweepSpec) -> None:
     """Find out now what would otherwise fail in a worker, minutes later."""
+    # While the worker server imports torch, this process imports it too.
+    mechanisms()
     load_plugins(spec.plugins)
     if "accuracy" in spec.metrics:
         check_dataset(spec.data)
