@@ -78,7 +78,7 @@ def latency_estimate(processes: Processes, confidence: float = 0.95) -> Estimate
     logs = np.log(medians)
     half = student(confidence, len(logs) - 1) * float(logs.std(ddof=1)) / math.sqrt(len(logs))
     low, high = _around(float(logs.mean()), half, value)
-    how = f"{confidence:.0%} t interval on log medians of {len(medians)} processes"
+    how = f"{confidence:.0%} t over {len(medians)} processes"
     return Estimate(value, low, high, how, len(medians), samples)
 
 
@@ -115,10 +115,7 @@ def ratio_estimate(
         return Estimate(value, low, high, how, units, samples)
     difference, half = _welch(np.log(top), np.log(bottom), confidence)
     low, high = _around(difference, half, value)
-    how = (
-        f"{confidence:.0%} Welch t interval on log medians of {len(top)} and "
-        f"{len(bottom)} processes"
-    )
+    how = f"{confidence:.0%} Welch t over {len(top)} and {len(bottom)} processes"
     return Estimate(value, low, high, how, units, samples)
 
 

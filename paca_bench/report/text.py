@@ -1,4 +1,4 @@
-"""A run in the terminal: one compact table per place, the verdict, and what is missing."""
+"""A run in the terminal: one compact table per place, and the verdict."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from paca_bench.analyse.curves import Row, records, resolution_text
 from paca_bench.analyse.scaling import scaling_table
-from paca_bench.analyse.summary import unmeasured, verdict
+from paca_bench.analyse.summary import verdict
 from paca_bench.report.grid import Grid, print_grid
-from paca_bench.report.missing import kinds
 from paca_bench.report.places import Place, is_censored, is_number, place_key, places
 from paca_bench.report.quantities import ACCURACY, LATENCIES, MACS, MEMORY_FORWARD, Quantity
 from paca_bench.report.theme import label_order
@@ -31,7 +30,7 @@ def print_summary(df: pd.DataFrame, console: Console) -> None:
 
     One table per place, hosts first: MACs and peak memory at the largest resolution, latency
     at the smallest and the largest, its exponent in N, and the accuracy of the same label;
-    then the verdict, and one line per kind of missing value. However narrow the console,
+    then the verdict, whose last sentence says what is missing. However narrow the console,
     no number is cut off.
     """
     order = label_order(df)
@@ -46,16 +45,14 @@ def print_summary(df: pd.DataFrame, console: Console) -> None:
         console.print()
     outcome = verdict(df)
     _say(outcome.question, outcome.sentences, console)
-    missing = kinds(unmeasured(df))
-    if missing:
-        console.print()
-        _say("Not measured", (kind.line for kind in missing), console)
 
 
 def _say(title: str, lines: Iterable[str], console: Console) -> None:
     console.print(Text(title, style="bold"))
+    bullets = Table.grid(padding=(0, 1))
     for line in lines:
-        console.print(Padding(Text(line), (0, 0, 0, 2)))
+        bullets.add_row("-", Text(line))
+    console.print(bullets)
 
 
 def _place_grid(place: Place, fits: list[Row], trained: list[Row], order: list[str]) -> Grid:
@@ -70,7 +67,7 @@ def _place_grid(place: Place, fits: list[Row], trained: list[Row], order: list[s
         *(f"latency\nat {sides[end]}" for end in ends),
         "exponent\nin N",
         f"memory\nat {sides[ends[-1]]}",
-        *(["accuracy"] if here else []),
+        *([f"accuracy\nat {_trained_at(here)}"] if here else []),
     ]
     table: list[list[str]] = []
     points = {(r["label"], r["run"], r["mode"], float(r["resolution"])): r for r in rows}
@@ -93,6 +90,10 @@ def _place_grid(place: Place, fits: list[Row], trained: list[Row], order: list[s
         above = (label, run)
     names = [*(["run"] if several else []), "mechanism"]
     return Grid(place.title, names + headers, len(names), table)
+
+
+def _trained_at(trained: list[Row]) -> str:
+    return ", ".join(dict.fromkeys(resolution_text(row) for row in trained)) + " px"
 
 
 def _training_grid(trained: list[Row], order: list[str]) -> Grid:

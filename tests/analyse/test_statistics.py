@@ -87,7 +87,7 @@ def test_interval_is_the_t_interval_of_log_medians():
     low, high = stats.t.interval(0.95, 2, loc=logs[1], scale=stats.sem(logs))
     assert estimate.value == 4
     assert (estimate.low, estimate.high) == pytest.approx((math.exp(low), math.exp(high)))
-    assert "t interval" in estimate.method
+    assert "t over 3 processes" in estimate.method
     assert "3 processes" in estimate.method
 
 

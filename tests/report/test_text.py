@@ -63,9 +63,10 @@ def test_verdict_then_what_is_missing_with_the_flag(run: Path) -> None:
     outcome = verdict(load_results(run))
     places = [text.index(" ".join(part.split())) for part in (outcome.question, *outcome.sentences)]
     assert places == sorted(places)
-    line = text.index("latency of 1 case: over budget (")
+    line = text.index("latency of 1 case, over budget (")
     assert line > places[-1]
     assert "--budget" in text[line:]
+    assert text.count("latency of 1 case") == 1, "said once"
 
 
 def test_a_status_stands_where_its_value_would(tmp_path: Path) -> None:
