@@ -7,15 +7,14 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-# Part of the operator's name -> what people call the kernel, the specific ones first.
-_KERNELS = (
-    ("_scaled_dot_product_flash_attention_for_cpu", "flash (CPU)"),
-    ("_scaled_dot_product_flash_attention", "flash"),
-    ("_scaled_dot_product_efficient_attention", "memory-efficient"),
-    ("_scaled_dot_product_cudnn_attention", "cuDNN"),
-    ("_scaled_dot_product_fused_attention_overrideable", "device's own"),
-    ("_softmax", "explicit softmax"),
-)
+# Part of the operator's name -> what people call the kernel.
+_FUSED = {
+    "_scaled_dot_product_flash_attention_for_cpu": "flash (CPU)",
+    "_scaled_dot_product_flash_attention": "flash",
+    "_scaled_dot_product_efficient_attention": "memory-efficient",
+    "_scaled_dot_product_cudnn_attention": "cuDNN",
+    "_scaled_dot_product_fused_attention_overrideable": "device's own",
+}
 
 
 class _Names(TorchDispatchMode):
@@ -30,14 +29,18 @@ class _Names(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def kernel_path(module: torch.nn.Module, x: torch.Tensor) -> str:
-    """The attention kernels of one forward pass, as a readable list.
+def kernel_path(module: torch.nn.Module, x: torch.Tensor, mode: str) -> str:
+    """The attention kernel of one forward pass in ``mode``.
 
-    PaCa's clustering is a softmax of its own, and is named beside the kernel of its
-    attention. ``none`` if there is neither a fused attention nor a softmax.
+    The fused kernels that ran; ``math`` where none did but a softmax, whose scores are then
+    stored; ``none`` without either. A softmax beside a fused kernel is the mechanism's own,
+    such as PaCa's clustering. Training may take another kernel than inference: torch's
+    fused ones on CPU have no gradient for a bias.
     """
     # Under inference_mode a dispatch mode sees composite operators, not the kernels below.
-    with torch.no_grad(), _Names() as names:
+    with torch.set_grad_enabled(mode == "train"), _Names() as names:
         module(x)
-    found = [title for name, title in _KERNELS if name in names.seen]
-    return " + ".join(found) or "none"
+    fused = [title for name, title in _FUSED.items() if name in names.seen]
+    if fused:
+        return " + ".join(fused)
+    return "math" if "_softmax" in names.seen else "none"
