@@ -43,4 +43,4 @@ def kernel_path(module: torch.nn.Module, x: torch.Tensor, mode: str) -> str:
     fused = [title for name, title in _FUSED.items() if name in names.seen]
     if fused:
         return " + ".join(fused)
-    return "math" if "_softmax" in names.seen else "none"
+    return "math" if names.seen & {"_softmax", "_safe_softmax"} else "none"
