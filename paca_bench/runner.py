@@ -89,6 +89,7 @@ class Runner:
         self._outcomes: dict[str, dict[str, list[Outcome]]] = defaultdict(lambda: defaultdict(list))
         self._ratios: dict[tuple[str, str], list[float]] = defaultdict(list)
         self._counts: dict[tuple[object, ...], Outcome] = {}
+        self._wanted = {"latency": spec.processes, "accuracy": spec.seeds}
         self._rounds = 0
         self._jobs_left = 0
         self.measured_s = 0.0
@@ -134,8 +135,7 @@ class Runner:
         return [p for p in planned if p.case.hash not in final]
 
     def _jobs_of(self, planned: PlannedCase) -> int:
-        per_group = {"latency": self._spec.processes, "accuracy": self._spec.seeds}
-        wanted = sum(per_group.get(group, 1) for group in planned.to_run)
+        wanted = sum(self._wanted.get(group, 1) for group in planned.to_run)
         done = sum(len(o) for o in self._outcomes[planned.case.hash].values())
         return max(wanted - done, 0)
 
@@ -248,6 +248,8 @@ class Runner:
                     "seed": self._spec.seed + seed,
                     "data": self._spec.data,
                     "recipe": make_recipe(self._spec, one.case.device).to_json(),
+                    # One seed's clusters show what is learned, and a record stays small.
+                    "keep_clusters": seed == 0,
                 }
                 self._job(one, "accuracy", job, self._timeout(end))
 
@@ -307,7 +309,7 @@ class Runner:
         """Write the case's record; groups that never got their turn are over budget."""
         reason = over_budget_reason(planned.wall_s, self._spec.budget_s, needed_s)
         starved = planned.refuse(self._starved(planned), Status.OVER_BUDGET, reason)
-        record = assemble(starved, self._outcomes[planned.case.hash])
+        record = assemble(starved, self._outcomes[planned.case.hash], self._wanted)
         self._run_folder.append(record)
         self._observer.recorded(record)
 

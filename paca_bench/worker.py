@@ -190,7 +190,7 @@ def _check(
     out = call()
     check_shape(out, output_shape(case))
     check_finite(out)
-    path = kernel_path(module, x)
+    path = kernel_path(module, x, case.mode)
     try:
         deviation = check_against_float64(module, x, out)
     except (RuntimeError, MemoryError) as error:
@@ -208,10 +208,17 @@ def _accuracy(job: Job) -> Outcome:
 
     case = Case.from_json(job["case"])
     recipe = Recipe(**job["recipe"])
-    result = train_and_test(case, load_dataset(job["data"]), recipe, job["seed"])
+    result = train_and_test(
+        case,
+        load_dataset(job["data"]),
+        recipe,
+        job["seed"],
+        keep_clusters=job.get("keep_clusters", False),
+    )
     if result.test_accuracy is None:
         reason = f"the training of seed {job['seed']} diverged at step {result.diverged_at}"
         return Outcome(status=Status.ERROR, reason=reason)
+    kept = {"clusters": {"seed": job["seed"], "images": result.clusters}} if result.clusters else {}
     return Outcome(
         status=Status.OK,
         samples={"accuracy": [result.test_accuracy]},
@@ -225,6 +232,7 @@ def _accuracy(job: Job) -> Outcome:
             "train_images_per_s": [result.images_per_s],
             # One digit a test image, for comparisons image by image.
             "test_outcomes": ["".join(map(str, result.outcomes))],
+            **kept,
         },
     )
 

@@ -193,6 +193,8 @@ def test_accuracy_goes_seed_by_seed_over_all_cases(tmp_path: Path) -> None:
     seeds = [job["seed"] for _, job in machine.jobs if job["kind"] == "accuracy"]
     assert seeds == [5, 5, 5, 6, 6, 6]
     assert len(set(machine.cases("accuracy")[:3])) == 3
+    kept = [job["keep_clusters"] for _, job in machine.jobs if job["kind"] == "accuracy"]
+    assert kept == [True] * 3 + [False] * 3, "one seed shows what is learned"
 
 
 def test_a_job_carries_what_a_worker_needs(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Image files to square RGB arrays."""
+"""Image files to RGB arrays of a fixed size."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", 
 def read_square(path: Path, resolution: int) -> NDArray[np.uint8]:
     """The image at ``[R, R, 3]``: shorter side resized to R (bicubic, antialiased), centre cut.
 
+    Raises:
+        OSError: the file cannot be read as an image.
+    """
+    return read_fitted(path, resolution, resolution)
+
+
+def read_fitted(path: Path, height: int, width: int) -> NDArray[np.uint8]:
+    """The image at ``[H, W, 3]``: resized (bicubic, antialiased) to just cover it, centre cut.
+
     The first frame counts, turned as its EXIF orientation says.
 
     Raises:
@@ -21,9 +30,9 @@ def read_square(path: Path, resolution: int) -> NDArray[np.uint8]:
     """
     with _open(path) as image:
         upright = ImageOps.exif_transpose(image)
-        # One resampling of the centred square: the same as to resize and then to cut.
-        square = ImageOps.fit(to_rgb(upright), (resolution, resolution), Image.Resampling.BICUBIC)
-        return np.asarray(square)
+        # One resampling of the centred part: the same as to resize and then to cut.
+        part = ImageOps.fit(to_rgb(upright), (width, height), Image.Resampling.BICUBIC)
+        return np.asarray(part)
 
 
 def check_readable(path: Path) -> str | None:

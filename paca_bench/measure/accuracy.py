@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from torch.nn.functional import cross_entropy
 from paca_bench.attention.base import Attention
 from paca_bench.data.dataset import ImageDataset, Normalisation
 from paca_bench.errors import SpecError, UnsupportedError
+from paca_bench.measure.clusters import kept_clusters
 from paca_bench.measure.recipe import Recipe
 from paca_bench.models.subject import build_subject
 from paca_bench.record import Case
@@ -47,6 +49,8 @@ class TrainingResult:
         images_per_s: training images, over ``train_seconds``.
         diverged_at: the step (from 0) whose loss was not finite; ``steps`` if only the test
             showed it; None if all is well.
+        clusters: what the host learned to cluster by, on a few test images; see
+            ``kept_clusters``. Empty unless asked for.
     """
 
     test_accuracy: float | None
@@ -57,6 +61,7 @@ class TrainingResult:
     train_seconds: float
     images_per_s: float
     diverged_at: int | None
+    clusters: list[dict[str, Any]]
 
     @property
     def diverged(self) -> bool:
@@ -80,6 +85,8 @@ def train_and_test(
     recipe: Recipe,
     seed: int,
     progress: Progress | None = None,
+    *,
+    keep_clusters: bool = False,
 ) -> TrainingResult:
     """Train the case's host on ``dataset.train`` and test it on ``dataset.test``.
 
@@ -93,6 +100,7 @@ def train_and_test(
         recipe: the budget.
         seed: of weights, data order and shifts.
         progress: called as ``progress(steps done, steps)`` after each step.
+        keep_clusters: look at the clusters after the test; it changes nothing before.
 
     Raises:
         SpecError: the case is not a host on square images of a multiple of 32 pixels.
@@ -123,10 +131,16 @@ def train_and_test(
     seconds = time.perf_counter() - start
 
     outcomes = None
+    clusters = []
     if len(losses) == recipe.steps:
         test_images, test_labels = (t.to(device) for t in dataset.test.load(case.height))
         model.eval()
         outcomes = _test(classify, test_images, test_labels)
+        if keep_clusters and outcomes is not None:
+            with autocast:
+                clusters = kept_clusters(
+                    model, test_images, test_labels, dataset.classes, normalisation.apply
+                )
     trained = len(losses) * recipe.batch_size
     return TrainingResult(
         test_accuracy=None if outcomes is None else sum(outcomes) / len(outcomes),
@@ -137,6 +151,7 @@ def train_and_test(
         train_seconds=seconds,
         images_per_s=trained / seconds,
         diverged_at=len(losses) if outcomes is None else None,
+        clusters=clusters,
     )
 
 

@@ -142,3 +142,20 @@ class Host(nn.Module):
                 tokens, shared = block(tokens, grid, shared)
             image = tokens_to_map(tokens, grid)
         return self.head(self.norm(tokens).mean(dim=1))
+
+    def shared_states(self, images: Tensor) -> list[Tensor | None]:
+        """What each stage's last block used in common with its stage, such as an assignment.
+
+        None where the mechanism shares nothing. It is one ``forward``, listened to.
+        """
+        states: list[Tensor | None] = []
+        handles = [
+            blocks[-1].register_forward_hook(lambda _block, _inputs, out: states.append(out[1]))  # type: ignore[index]
+            for blocks in self.stages
+        ]
+        try:
+            self(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return states
