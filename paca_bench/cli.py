@@ -75,7 +75,7 @@ def sweep(
         Text, _option("float32, bfloat16, float16, float64.  [default: float32]")
     ] = None,
     device: Annotated[Text, _option("auto, cpu, cuda or cuda:INDEX.  [default: auto]")] = None,
-    budget: Annotated[Text, _option("Total wall time: 90s, 5m, 1h30m.  [default: 10m]")] = None,
+    budget: Annotated[Text, _option("Total wall time: 90s, 5m, 1h30m.  [default: 15m]")] = None,
     precision: Annotated[
         Text, _option("Half-width of a latency's interval to stop at.  [default: 2%]")
     ] = None,
@@ -108,7 +108,7 @@ def sweep(
     # An option that was not given is None, or an empty tuple where it may repeat.
     given = {k: v for k, v in context.params.items() if v not in (None, ()) and k not in _CONTROL}
     if dry_run:
-        _print_plan(suite, given)
+        _print_plan(suite, given, out if resume else None)
         return
     _run_sweep(suite, out, resume, given)
 
@@ -150,13 +150,13 @@ def _summarise(console: Any, run: Path) -> None:
     typer.echo(f"\nRun folder: {run}\nReport:     {report}")
 
 
-def _print_plan(suite: Text, settings: Mapping[str, Any]) -> None:
+def _print_plan(suite: Text, settings: Mapping[str, Any], resumed: Path | None) -> None:
     from rich.console import Console
 
     from paca_bench.preview import print_plan
     from paca_bench.sweeper import preview
 
-    print_plan(preview(suite, settings), Console())
+    print_plan(preview(suite, settings, resumed), Console())
 
 
 @app.command()
@@ -246,6 +246,42 @@ def verify(
         print_verification(rows)
     if verifying.worst(rows) == verifying.OUT:
         raise typer.Exit(1)
+
+
+@app.command()
+def clusters(
+    image: Annotated[Path, typer.Argument(help="A picture, such as a .jpg.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write.")],
+    model: Annotated[
+        str, typer.Option(help="A model with clusters.")
+    ] = "pacavit_tiny_p2cconv_100_0",
+    checkpoint: Annotated[
+        Path | None, _option("Trained weights, .pth or .safetensors.  [default: random weights]")
+    ] = None,
+    res: Annotated[
+        str, typer.Option(help="What the model sees: HxW, or one side; resized and centre-cut.")
+    ] = "224",
+    option: Annotated[
+        list[str] | None, _option("A setting of the model as NAME=VALUE; may repeat.")
+    ] = None,
+) -> None:
+    """Show a model's clusters on an image: assignment maps and hard segmentation, as HTML."""
+    from paca_bench.explain import parse_option
+    from paca_bench.explain_model import parse_resolution
+    from paca_bench.models.cluster_maps import image_clusters
+    from paca_bench.report.clusters import write_clusters_page
+    from paca_bench.report.page import check_target
+
+    check_target(output)
+    found = image_clusters(
+        image,
+        model,
+        parse_resolution(res),
+        checkpoint=checkpoint,
+        options=dict(parse_option(one) for one in option or ()),
+    )
+    weights = None if checkpoint is None else checkpoint.name
+    typer.echo(f"Clusters: {write_clusters_page(found, output, model=model, checkpoint=weights)}")
 
 
 def _print_json(content: Mapping[str, Any]) -> None:

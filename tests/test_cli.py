@@ -77,7 +77,7 @@ def is_one_line(result: Result, says: str) -> None:
 
 # ---- help and version
 
-COMMANDS = ("sweep", "report", "list", "explain")
+COMMANDS = ("sweep", "report", "list", "explain", "clusters")
 
 
 @pytest.mark.parametrize("command", [(), *((c,) for c in COMMANDS)])

@@ -4,39 +4,28 @@ from __future__ import annotations
 
 import base64
 import gzip
-import hashlib
-import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import jinja2
 import pandas as pd
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from paca_bench.analyse.summary import unmeasured, verdict
 from paca_bench.errors import NothingMeasuredError, StoreError
+from paca_bench.report.clusters import cluster_panels, heat_gradient
 from paca_bench.report.comparison import latency_ratios
 from paca_bench.report.environment import environment_rows, machine_line
 from paca_bench.report.missing import kinds
+from paca_bench.report.page import check_target, environment, policy, source, write_atomically
 from paca_bench.report.panels import cluster_accuracy, cluster_latency, fronts, scaling_panels
 from paca_bench.report.table import case_csv, case_table
 from paca_bench.report.theme import dark_colors, label_order, label_styles, run_dashes
 from paca_bench.results import PathLike, load_results
 from paca_bench.store import RECORDS_FILE, RunFolder
-from paca_bench.units import (
-    format_bytes,
-    format_count,
-    format_percent,
-    format_seconds,
-    significant,
-)
-
-_SCRIPTS = ("plotly", "report")
+from paca_bench.units import format_bytes
 
 
 @dataclass(frozen=True)
@@ -80,7 +69,7 @@ def write_report(runs: PathLike | Iterable[PathLike], output: PathLike) -> Path:
     paths = [runs] if isinstance(runs, str | os.PathLike) else list(runs)
     folders = named_runs(paths)
     target = Path(output)
-    _check_target(target)
+    check_target(target)
     parts = [load_results(folder.path).assign(run=name) for name, folder in folders.items()]
     frame = pd.concat([part for part in parts if "case_id" in part] or parts, ignore_index=True)
     if "case_id" not in frame:
@@ -88,7 +77,7 @@ def write_report(runs: PathLike | Iterable[PathLike], output: PathLike) -> Path:
             f"nothing to report: no record in {', '.join(str(path) for path in paths)}; "
             f"run 'paca-bench sweep --resume' to fill the run"
         )
-    _write_atomically(target, render(frame, folders))
+    write_atomically(target, render(frame, folders))
     return target
 
 
@@ -123,10 +112,11 @@ def render(frame: pd.DataFrame, folders: Mapping[str, RunFolder]) -> str:
     styles = label_styles(label_order(frame))
     dashes = run_dashes(runs)
     headers = {name: folder.header for name, folder in folders.items()}
-    environment = _environment()
-    scripts = {"plotly": get_plotlyjs(), "report": _source(environment, "report.js")}
+    pages = environment()
+    scripts = {"plotly": get_plotlyjs(), "report": source(pages, "report.js")}
     ratios = latency_ratios(frame, runs) if len(runs) > 1 else []
-    return environment.get_template("report.html.j2").render(
+    learned = cluster_panels(frame)
+    return pages.get_template("report.html.j2").render(
         title=", ".join(runs),
         runs=runs,
         version=next(iter(headers.values())).get("paca_bench", "unknown"),
@@ -140,6 +130,8 @@ def render(frame: pd.DataFrame, folders: Mapping[str, RunFolder]) -> str:
         cluster_latency=cluster_latency(frame, styles, dashes),
         cluster_accuracy=cluster_accuracy(frame, styles, dashes),
         fronts=fronts(frame, styles, dashes),
+        learned=learned,
+        gradient=heat_gradient(),
         ratios=ratios,
         table=case_table(frame),
         missing=kinds(unmeasured(frame)),
@@ -147,8 +139,10 @@ def render(frame: pd.DataFrame, folders: Mapping[str, RunFolder]) -> str:
         methods=interval_methods(frame),
         downloads=_downloads(frame, folders),
         dark=dark_colors(),
-        policy=_policy(scripts.values()),
-        css=Markup(_source(environment, "report.css")),
+        policy=policy(scripts.values()),
+        css=Markup(
+            source(pages, "report.css") + (source(pages, "clusters.css") if learned else "")
+        ),
         scripts={name: Markup(text) for name, text in scripts.items()},
     )
 
@@ -172,88 +166,3 @@ def _downloads(frame: pd.DataFrame, folders: Mapping[str, RunFolder]) -> list[Do
         files.append(Download(f"records-{number}", filename, "application/jsonl", content))
     table = case_csv(frame).encode()
     return [*files, Download("table-csv", "cases.csv", "text/csv", table)]
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("paca_bench.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        seconds=format_seconds,
-        percent=format_percent,
-        count=format_count,
-        significant=significant,
-        json=_embedded_json,
-    )
-    return environment
-
-
-def _source(environment: jinja2.Environment, name: str) -> str:
-    """A static file of the templates folder, as it is."""
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
-
-
-def _embedded_json(value: Any) -> Markup:
-    """JSON that cannot end the script element it stands in, whatever its strings hold."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
-
-
-def _policy(scripts: Iterable[str]) -> str:
-    """A content security policy: no request anywhere, and only our own scripts run.
-
-    Scripts are allowed by their hash, so that text from a plugin or an error message would
-    not run even if it got past the escaping.
-    """
-    hashes = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-        for text in scripts
-    )
-    return (
-        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _check_target(target: Path) -> None:
-    try:
-        is_folder, has_place = target.is_dir(), target.parent.is_dir()
-    except OSError as error:
-        raise StoreError(f"cannot write {target}: {error.strerror or error}") from error
-    if is_folder:
-        raise StoreError(f"{target} is a folder; name a file, such as {target}/report.html")
-    if not has_place:
-        raise StoreError(
-            f"cannot write {target}: the folder {target.parent} does not exist; create it first"
-        )
-
-
-def _write_atomically(target: Path, text: str) -> None:
-    """Replace ``target`` at once, so that no reader ever sees half a report."""
-    part = None
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=target.parent, suffix=".part", delete=False
-        ) as file:
-            part = Path(file.name)
-            file.write(text)
-        # A temporary file is private to its owner; a report is as readable as any new file.
-        part.chmod(0o666 & ~_umask())
-        part.replace(target)
-    except OSError as error:
-        if part is not None:
-            part.unlink(missing_ok=True)
-        raise StoreError(f"cannot write {target}: {error.strerror or error}") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
