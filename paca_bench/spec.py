@@ -73,7 +73,7 @@ class SweepSpec:
     dtypes: tuple[str, ...] = ("float32",)
     device: str = "auto"
     metrics: tuple[str, ...] = GROUPS
-    budget_s: float = 600.0
+    budget_s: float = 900.0
     precision: float = 0.02
     processes: int = 3
     timeout_s: float = 300.0
