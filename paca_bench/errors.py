@@ -39,7 +39,11 @@ class StoreError(PacaBenchError):
 
 
 class CountError(PacaBenchError):
-    """An operation has no counter, or two counts of the same work disagree."""
+    """An operation has no counter, so that a sum would be too small."""
+
+
+class DisagreementError(CountError):
+    """Two counts of the same work differ: at least one of them is wrong."""
 
 
 class NothingMeasuredError(PacaBenchError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -33,7 +34,8 @@ class PlainProgress:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._start = self._last = time.monotonic()
-        self._jobs = self._left = 0
+        self._end = math.inf
+        self._left = 0
         self._counts: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
@@ -50,15 +52,17 @@ class PlainProgress:
     def close(self) -> None:
         """End the display."""
 
-    def planned(self, planned: Sequence[PlannedCase], jobs: int) -> None:
+    def planned(self, planned: Sequence[PlannedCase], jobs: int, seconds: float) -> None:
         """See ``Observer``."""
-        self._jobs = self._left = jobs
-        refused = sum(1 for one in planned if one.refused)
-        expected = sum(one.wall_s for one in planned if not one.refused)
-        note = f", {refused} of them not within budget or support" if refused else ""
+        self._left = jobs
+        self._end = time.monotonic() + seconds
+        refused = sum(1 for one in planned if not one.to_run)
+        expected = sum(one.wall_s for one in planned)
+        note = f", {refused} of them not supported" if refused else ""
+        short = "; the cheapest go first" if expected > seconds else ""
         self._print(
-            f"{len(planned)} cases{note}; about {jobs} worker processes, predicted "
-            f"{format_seconds(expected)}"
+            f"{len(planned)} cases{note}; all of them would take about "
+            f"{format_seconds(expected)}, {format_seconds(seconds)} are left of the budget{short}"
         )
 
     def working(self, planned: PlannedCase, group: str) -> None:
@@ -86,8 +90,11 @@ class PlainProgress:
         )
 
     def _eta(self, elapsed: float) -> str:
+        """What is left at the present pace, but never more than the budget leaves."""
         done = sum(self._counts.values())
-        return format_seconds(elapsed / done * self._left) if done else "?"
+        paced = elapsed / done * self._left if done else math.inf
+        left = min(paced, max(self._end - time.monotonic(), 0.0))
+        return "?" if math.isinf(left) else format_seconds(left)
 
     def _print(self, line: str) -> None:
         self._console.print(escape(line), highlight=False, soft_wrap=True)
@@ -100,7 +107,7 @@ class LiveProgress(PlainProgress):
         super().__init__(console)
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TextColumn("{task.fields[state]}"),
             console=console,

@@ -49,8 +49,8 @@ MIN_TIMEOUT_S = 20.0
 class Observer(Protocol):
     """Is told what happens, to show it."""
 
-    def planned(self, planned: Sequence[PlannedCase], jobs: int) -> None:
-        """The sweep starts, with about ``jobs`` jobs to run."""
+    def planned(self, planned: Sequence[PlannedCase], jobs: int, seconds: float) -> None:
+        """The sweep starts: about ``jobs`` jobs, if ``seconds`` are enough for them."""
 
     def working(self, planned: PlannedCase, group: str) -> None:
         """A job starts."""
@@ -103,7 +103,7 @@ class Runner:
         end = begin + self._spec.budget_s
         todo = self._load(planned)
         self._jobs_left = sum(self._jobs_of(p) for p in todo)
-        self._observer.planned(planned, self._jobs_left)
+        self._observer.planned(planned, self._jobs_left, end - self._clock())
         self._complexity(todo, end)
         remaining = end - self._clock()
         self._memory(todo, self._clock() + MEMORY_SHARE * remaining)

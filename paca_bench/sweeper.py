@@ -42,7 +42,7 @@ FINGERPRINT = (
 class Silent:
     """An observer that shows nothing."""
 
-    def planned(self, planned: Sequence[PlannedCase], jobs: int) -> None:
+    def planned(self, planned: Sequence[PlannedCase], jobs: int, seconds: float) -> None:
         """See ``Observer``."""
 
     def working(self, planned: PlannedCase, group: str) -> None:

@@ -18,7 +18,7 @@ import torch
 
 from paca_bench.attention.registry import mechanisms
 from paca_bench.environment import available_memory, describe_environment, resolve_device
-from paca_bench.errors import CountError, PacaBenchError, UnsupportedError
+from paca_bench.errors import DisagreementError, PacaBenchError, UnsupportedError
 from paca_bench.measure.calibrate import measure_ceilings
 from paca_bench.measure.check import (
     WrongResult,
@@ -29,7 +29,13 @@ from paca_bench.measure.check import (
 from paca_bench.measure.kernel import kernel_path
 from paca_bench.measure.latency import make_call, make_timer, sample_latency
 from paca_bench.measure.recipe import Recipe
-from paca_bench.models.subject import build_subject, case_tokens, input_shape, output_shape
+from paca_bench.models.subject import (
+    build_subject,
+    case_cost,
+    case_tokens,
+    input_shape,
+    output_shape,
+)
 from paca_bench.plugins import load_plugins
 from paca_bench.record import Case, Status
 from paca_bench.units import format_bytes
@@ -102,6 +108,9 @@ def _probe(job: Job) -> Outcome:
     )
 
 
+_MACS_METHODS = {True: "closed form and count of operators agree", False: "count of operators"}
+
+
 def _complexity(job: Job) -> Outcome:
     """Exact counts; the closed form and the dispatch counter must agree."""
     from paca_bench.complexity.count import agreed_counts
@@ -116,7 +125,11 @@ def _complexity(job: Job) -> Outcome:
             "elementwise_ops": counts.elementwise_ops,
             "params": sum(p.numel() for p in _on_meta(case).parameters()),
         },
-        details={"tokens": case_tokens(case), "macs_by_category": dict(counts.by_category)},
+        details={
+            "tokens": case_tokens(case),
+            "macs_by_category": dict(counts.by_category),
+            "macs_method": _MACS_METHODS[case_cost(case) is not None],
+        },
     )
 
 
@@ -250,7 +263,7 @@ def _prepare(case: Case) -> tuple[torch.nn.Module, torch.Tensor]:
 
 
 def _status_of(error: Exception) -> Status:
-    if isinstance(error, WrongResult | CountError):
+    if isinstance(error, WrongResult | DisagreementError):
         return Status.WRONG
     if isinstance(error, UnsupportedError | NotImplementedError):
         return Status.NOT_SUPPORTED

@@ -73,9 +73,7 @@ def test_all_registered_mechanisms_where_none_is_named() -> None:
 
 
 def test_a_model_is_a_case_of_its_own_level() -> None:
-    planned = plan(
-        level="model,host", model="pvt_tiny", mechanism="vit", mode="forward", res="224"
-    )
+    planned = plan(level="model,host", model="pvt_tiny", mechanism="vit", mode="forward", res="224")
     assert ids(planned) == [
         "model/pvt_tiny/224/forward/b1/float32/cpu",
         "host-nano/vit/224/forward/b1/float32/cpu",

@@ -34,6 +34,8 @@ class Scene:
         where = f"host {axes['host']}"
         if axes["level"] == "layer":
             where = f"attention alone, stage {axes['stage']:.0f} of {axes['host']}"
+        elif axes["level"] == "model":
+            where = "published models"
         return (
             f"{where}, {axes['mode']}, batch {axes['batch']}, {axes['dtype']} on {axes['device']}"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from paca_bench.complexity.dispatch import Counts, count
-from paca_bench.errors import CountError
+from paca_bench.errors import DisagreementError
 from paca_bench.models.subject import build_subject, case_cost, input_shape
 from paca_bench.record import Case
 
@@ -14,7 +14,8 @@ def agreed_counts(case: Case) -> Counts:
     """The forward counts of the case's module for one image, by dispatch.
 
     Raises:
-        CountError: an operator has no counter, or the closed form gives another number.
+        CountError: an operator has no counter.
+        DisagreementError: the closed form gives another number.
         SpecError, UnsupportedError: the case cannot be built.
     """
     with torch.device("meta"):
@@ -24,7 +25,7 @@ def agreed_counts(case: Case) -> Counts:
     # A model of another library has no closed form to compare with.
     expected = counts.macs if cost is None else cost.macs
     if counts.macs != expected:
-        raise CountError(
+        raise DisagreementError(
             f"{case.id}: the closed form gives {expected} multiply-accumulates, counting "
             f"operators gives {counts.macs}; correct the cost of {case.mechanism!r}, or register "
             f"a counter for an operator of its own"

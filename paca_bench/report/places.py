@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PLACE_AXES = ("level", "host", "stage", "batch", "dtype", "device")
-_LEVEL_ORDER = {"host": 0, "layer": 1}
+_LEVEL_ORDER = {"host": 0, "model": 1, "layer": 2}
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Place:
 
     @property
     def level(self) -> str:
-        """``host`` or ``layer``."""
+        """``host``, ``model`` or ``layer``."""
         return str(self.key[0])
 
 
@@ -65,12 +65,13 @@ def places(frame: pd.DataFrame) -> list[Place]:
 
 def _place_order(key: tuple[Any, ...]) -> tuple[Any, ...]:
     level, host, stage, batch, dtype, device = key
-    return (_LEVEL_ORDER.get(level, 2), host, stage or 0, dtype, device, batch)
+    return (_LEVEL_ORDER.get(level, 3), host, stage or 0, dtype, device, batch)
 
 
 def _title(key: tuple[Any, ...], varying: list[int]) -> str:
     level, host, stage, *_ = key
-    parts = [f"{level} {host}" if stage is None else f"{level}, stage {stage} of {host}"]
+    whole = f"{level} {host}" if host else f"{level}s"
+    parts = [whole if stage is None else f"{level}, stage {stage} of {host}"]
     parts += [f"batch {key[i]}" if PLACE_AXES[i] == "batch" else str(key[i]) for i in varying]
     return ", ".join(
         part[:1].upper() + part[1:] if n == 0 else part for n, part in enumerate(parts)
