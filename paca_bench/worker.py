@@ -81,6 +81,9 @@ def _settle(job: Job) -> None:
     torch.set_flush_denormal(True)
     torch.manual_seed(job.get("seed", 0))
     device = Case.from_json(job["case"]).device if "case" in job else job["device"]
+    if device.startswith("cuda:"):
+        # Events and streams are those of the current device.
+        torch.cuda.set_device(device)
     # CUDA maps far more addresses than it uses, so a limit on them means nothing there.
     if sys.platform == "linux" and device == "cpu":
         _limit_memory()

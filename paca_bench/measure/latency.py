@@ -42,15 +42,23 @@ class CpuTimer:
 
 
 class CudaTimer:
-    """CUDA events around a call; the L2 cache is flushed before it, and not timed."""
+    """CUDA events around a call; the L2 cache is flushed before it, and not timed.
 
-    def __init__(self, device: str) -> None:
-        self._flush = torch.empty(L2_FLUSH_BYTES, dtype=torch.int8, device=device)
+    Args:
+        flush: overwrites the cache.
+        event: makes an event with timing; ``torch.cuda.Event``, unless in a test.
+    """
+
+    def __init__(
+        self, flush: Callable[[], object], event: Callable[..., Any] = torch.cuda.Event
+    ) -> None:
+        self._flush = flush
+        self._event = event
 
     def time(self, call: Callable[[], object]) -> float:
         """See ``Timer``."""
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        self._flush.zero_()
+        start, end = (self._event(enable_timing=True) for _ in range(2))
+        self._flush()
         start.record()
         call()
         end.record()
@@ -60,7 +68,10 @@ class CudaTimer:
 
 def make_timer(device: str) -> Timer:
     """The clock that fits ``device``."""
-    return CudaTimer(device) if device.startswith("cuda") else CpuTimer()
+    if not device.startswith("cuda"):
+        return CpuTimer()
+    cache = torch.empty(L2_FLUSH_BYTES, dtype=torch.int8, device=device)
+    return CudaTimer(cache.zero_)
 
 
 @dataclass(frozen=True, slots=True)
