@@ -21,16 +21,16 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """``0.00123`` -> ``1.23 ms``; from two minutes on ``3 min 20 s``, then ``2 h 5 min``."""
+    """``0.00123`` -> ``1.23 ms``; from two minutes on ``3 min 20 s``, ``15 min``, ``2 h 5 min``."""
     if not math.isfinite(seconds):
         return f"{seconds:g} s"
     sign, whole = "-" if seconds < 0 else "", round(abs(seconds))
     if whole >= 7200:
         hours, rest = divmod(round(whole / 60), 60)
-        return f"{sign}{hours} h {rest} min"
+        return f"{sign}{hours} h" + (f" {rest} min" if rest else "")
     if whole >= 120:
         minutes, rest = divmod(whole, 60)
-        return f"{sign}{minutes} min {rest} s"
+        return f"{sign}{minutes} min" + (f" {rest} s" if rest else "")
     for scale, unit in _TIME_UNITS:
         if abs(_rounded(seconds)) >= scale:
             return f"{significant(seconds / scale)} {unit}"

@@ -46,24 +46,25 @@ def latency_sentence(scene: Scene) -> str | None:
     absent = _absent(scene.rows, lead)
     if not others:
         return (
-            f"{at}, {lead['label']} takes {latency_text(lead)} ({method}); no other mechanism "
-            f"was measured there, so nothing is said about faster or slower{absent}; add "
-            "others with --mechanism."
+            f"{at}, {lead['label']} takes {latency_text(lead)} ({method}). No other mechanism "
+            f"was measured there, so nothing is said about faster or slower; add others with "
+            f"--mechanism.{absent}"
         )
     # The project's question is put about vit first.
     others.sort(key=lambda row: row["mechanism"] != "vit")
     ratios = [(row["label"], latency_ratio(row, lead)) for row in others]
     slower = [f"{name} {ratio_text(ratio)}" for name, ratio in ratios if ratio.low > 1]
-    level = [f"{name} ({ratio_text(ratio)} times)" for name, ratio in ratios if ratio.low <= 1]
-    text = f"{at}, {lead['label']} is fastest, {latency_text(lead)}"
+    level = [f"{name} {ratio_text(ratio)}" for name, ratio in ratios if ratio.low <= 1]
+    text = f"{at}, {lead['label']} "
+    text += "has the lowest median latency" if level else "is fastest"
+    text += f", {latency_text(lead)}."
     if level:
-        text = f"{at}, {lead['label']} has the lowest median latency, {latency_text(lead)}, "
-        text += f"but is not distinguishable from {listed(level)}"
+        text += f" Not distinguishable from it, in times its latency: {listed(level)}."
     if slower:
-        text += f"; times as long as {lead['label']}: {', '.join(slower)}"
+        text += f" Slower, in times its latency: {listed(slower)}."
     methods = "; ".join(dict.fromkeys(ratio.method for _, ratio in ratios))
-    how = f"({method}; ratios: {methods}, each pair by itself)"
-    return f"{text}{absent} {how}.{_kernels(rows)}{_beyond(timed, lead)}"
+    how = f" ({method}; ratios: {methods}, each pair by itself.)"
+    return f"{text}{absent}{_kernels(rows)}{_beyond(timed, lead)}{how}"
 
 
 def macs_sentence(scene: Scene) -> str | None:
@@ -158,7 +159,7 @@ def _absent(rows: pd.DataFrame, at: Row) -> str:
         for row in records(there)
         if row["latency_status"] != Status.OK
     ]
-    return f"; not measured there: {listed(missing)}" if missing else ""
+    return f" Not measured there: {listed(missing)}." if missing else ""
 
 
 def _beyond(timed: pd.DataFrame, at: Row) -> str:

@@ -14,8 +14,9 @@ def interval(text: Callable[[float], str], value: float, low: float, high: float
 
 
 def ratio_text(ratio: Estimate) -> str:
-    """``2.13 [2.05, 2.20]``; with one digit more where it is close to 1."""
-    digits = 4 if ratio.low < 1.1 and ratio.high > 0.9 else 3
+    """``2.13 [2.05, 2.20]``; with one digit more where it is close to 1, and precise."""
+    close = ratio.low < 1.1 and ratio.high > 0.9 and ratio.high - ratio.low < 0.05
+    digits = 4 if close else 3
     return interval(lambda v: significant(v, digits), ratio.value, ratio.low, ratio.high)
 
 

@@ -9,8 +9,30 @@ from functools import cached_property
 from paca_bench.complexity.expr import Expr
 
 
+class Totals:
+    """The sums over ``terms`` and ``param_terms``, name -> exact integer."""
+
+    terms: Mapping[str, int]
+    param_terms: Mapping[str, int]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of matrix-like work."""
+        return sum(self.terms.values())
+
+    @property
+    def flops(self) -> int:
+        """Two per multiply-accumulate, by definition."""
+        return 2 * self.macs
+
+    @property
+    def params(self) -> int:
+        """Trainable parameters."""
+        return sum(self.param_terms.values())
+
+
 @dataclass(frozen=True)
-class Cost:
+class Cost(Totals):
     """What one module costs for one image.
 
     Attributes:
@@ -34,21 +56,6 @@ class Cost:
         return {name: e.evaluate(self.values) for name, e in self.param_expressions.items()}
 
     @property
-    def macs(self) -> int:
-        """Multiply-accumulates of matrix-like work."""
-        return sum(self.terms.values())
-
-    @property
-    def flops(self) -> int:
-        """Two per multiply-accumulate, by definition."""
-        return 2 * self.macs
-
-    @property
-    def params(self) -> int:
-        """Trainable parameters."""
-        return sum(self.param_terms.values())
-
-    @property
     def formula(self) -> str:
         """The sum of all terms, in symbols: ``4NC² + 2N²C``."""
         return str(sum(self.expressions.values(), start=Expr({})))
@@ -60,7 +67,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class CostSum:
+class CostSum(Totals):
     """The cost of a host or model: labelled parts, each a ``Cost``, added up.
 
     ``parts`` holds ``(label, cost)``; labels such as ``stage1.attention`` may repeat, and
@@ -89,21 +96,6 @@ class CostSum:
             for label, c in self.parts
             for name, count in c.param_terms.items()
         )
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates of matrix-like work."""
-        return sum(self.terms.values())
-
-    @property
-    def flops(self) -> int:
-        """Two per multiply-accumulate, by definition."""
-        return 2 * self.macs
-
-    @property
-    def params(self) -> int:
-        """Trainable parameters."""
-        return sum(self.param_terms.values())
 
 
 def _add_up(items: Iterable[tuple[str, int]]) -> dict[str, int]:
