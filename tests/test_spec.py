@@ -191,7 +191,7 @@ def test_a_damaged_spec_of_a_run_is_refused_by_the_name_of_its_field(data: Any) 
 
 
 def test_whole_numbers_of_seconds_are_seconds() -> None:
-    assert SweepSpec.from_json(damaged(budget_s=600)) == make_spec({"res": 32})
+    assert SweepSpec.from_json(damaged(budget_s=900)) == make_spec({"res": 32})
 
 
 def write(folder: Path, text: str, name: str = "mine.toml") -> str:

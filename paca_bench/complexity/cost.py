@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,11 +10,18 @@ from functools import cached_property
 from paca_bench.complexity.expr import Expr
 
 
-class Totals:
-    """The sums over ``terms`` and ``param_terms``, name -> exact integer."""
+class Totals(ABC):
+    """The sums over named terms."""
 
-    terms: Mapping[str, int]
-    param_terms: Mapping[str, int]
+    @cached_property
+    @abstractmethod
+    def terms(self) -> dict[str, int]:
+        """Term name -> multiply-accumulates, exact."""
+
+    @cached_property
+    @abstractmethod
+    def param_terms(self) -> dict[str, int]:
+        """Term name -> trainable parameters, exact."""
 
     @property
     def macs(self) -> int:
