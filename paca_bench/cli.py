@@ -1,6 +1,7 @@
-"""The command line: parses, calls, prints. Everything heavy is imported inside a command."""
+"""The command line: parses, calls, prints. Everything heavy is imported inside a command.
 
-from __future__ import annotations
+Annotations are objects here and not text: typer would evaluate each text at every start.
+"""
 
 import sys
 import warnings
@@ -113,7 +114,7 @@ def sweep(
     _run_sweep(suite, out, resume, given)
 
 
-def _run_sweep(suite: Text, out: Path | None, resume: bool, settings: Mapping[str, Any]) -> None:
+def _run_sweep(suite: Text, out: Path | None, resume: bool, settings: "Mapping[str, Any]") -> None:
     from rich.console import Console
 
     from paca_bench.progress import make_progress
@@ -150,7 +151,7 @@ def _summarise(console: Any, run: Path) -> None:
     typer.echo(f"\nRun folder: {run}\nReport:     {report}")
 
 
-def _print_plan(suite: Text, settings: Mapping[str, Any], resumed: Path | None) -> None:
+def _print_plan(suite: Text, settings: "Mapping[str, Any]", resumed: Path | None) -> None:
     from rich.console import Console
 
     from paca_bench.preview import print_plan
@@ -284,7 +285,7 @@ def clusters(
     typer.echo(f"Clusters: {write_clusters_page(found, output, model=model, checkpoint=weights)}")
 
 
-def _print_json(content: Mapping[str, Any]) -> None:
+def _print_json(content: "Mapping[str, Any]") -> None:
     import json
 
     typer.echo(json.dumps(content, indent=2))
