@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paca_bench.attention.registry import mechanisms
 from paca_bench.data.registry import check_dataset
@@ -18,10 +18,12 @@ from paca_bench.errors import NothingMeasuredError, PacaBenchError, StoreError
 from paca_bench.plan import Machine, PlannedCase, fit_budget, make_plan
 from paca_bench.plugins import load_plugins
 from paca_bench.record import Record, Status
-from paca_bench.runner import Observer, Runner
 from paca_bench.spec import SweepSpec, make_spec, parse_settings, read_suite
 from paca_bench.store import RUN_FILE, RunFolder, check_free, locked
 from paca_bench.workers import Outcome, WorkerPool
+
+if TYPE_CHECKING:
+    from paca_bench.runner import Observer
 
 PROBE_TIMEOUT_S = 120.0
 RESULTS = Path("results")
@@ -97,6 +99,9 @@ def sweep(
             stack.enter_context(previous.locked())
             _check_undamaged(previous)
         pool = stack.enter_context(WorkerPool(spec.threads, spec.allocator))
+        # What takes long to import comes now, while the worker server imports torch.
+        from paca_bench.runner import Runner
+
         _check_inputs(spec)
         probe = pool.execute({"kind": "probe", "device": spec.device}, PROBE_TIMEOUT_S)
         if probe.status is not Status.OK:
@@ -163,7 +168,6 @@ def default_folder() -> Path:
 
 def _check_inputs(spec: SweepSpec) -> None:
     """Find out now what would otherwise fail in a worker, minutes later."""
-    # While the worker server imports torch, this process imports it too.
     mechanisms()
     load_plugins(spec.plugins)
     if "accuracy" in spec.metrics:
