@@ -127,7 +127,8 @@ def test_progress_is_plain_lines_where_the_output_is_no_terminal(run: Run, pool:
     crash = Outcome(status=Status.CRASH, reason="killed by SIGSEGV [/bold]")
     pool.machine.fails = {("vit", "latency"): lambda _: crash}
     out = run("sweep", "--res", "64", *TINY, "--metrics", "latency", "--out", "mine").out
-    assert out.startswith("2 cases; about 6 worker processes, predicted ")
+    assert out.startswith("2 cases; all of them would take about ")
+    assert "15 min are left of the budget" in out.splitlines()[0]
     failed = "layer-nano-s1/vit/64/forward/b1/float32/cpu: latency crash: killed by SIGSEGV [/bold]"
     assert failed in out.splitlines()
     assert "\x1b" not in out
