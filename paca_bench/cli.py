@@ -115,19 +115,21 @@ def sweep(
 
 
 def _run_sweep(suite: Text, out: Path | None, resume: bool, settings: "Mapping[str, Any]") -> None:
+    from contextlib import closing
+
     from rich.console import Console
 
     from paca_bench.progress import make_progress
     from paca_bench.store import RUN_FILE
     from paca_bench.sweeper import default_folder, sweep
 
-    console = Console(stderr=False)
+    console = Console()
     folder = out if out or resume else default_folder()
-    with make_progress(console) as progress:
+    with closing(make_progress(console)) as progress:
         try:
             run = sweep(suite=suite, out=folder, resume=resume, observer=progress, **settings)
         except KeyboardInterrupt:
-            progress.close()
+            progress.close()  # before anything is printed below it
             kept = folder is not None and (folder / RUN_FILE).exists()
             typer.echo(
                 f"interrupted; what was measured is kept. Go on with: "
@@ -175,12 +177,14 @@ def report(
 def list_(
     kind: Annotated[
         Text,
-        typer.Argument(help="mechanisms, levels, metrics, suites or data.", show_default=False),
+        typer.Argument(
+            help="mechanisms, models, levels, metrics, suites or data.", show_default=False
+        ),
     ] = None,
     plugin: Annotated[list[str] | None, _option("Python file with mechanisms of yours.")] = None,
     json: Annotated[bool, _option("Print one JSON object.", "--json")] = False,
 ) -> None:
-    """What there is: mechanisms, levels, metrics, suites and data sets."""
+    """What there is: mechanisms, models, levels, metrics, suites and data sets."""
     from paca_bench.catalogue import catalogue, print_catalogue
 
     content = catalogue(kind, plugin or ())

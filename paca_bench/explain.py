@@ -74,14 +74,11 @@ def _example(model: Any) -> str:
 
 
 def _unknown(name: str, models: Iterable[str]) -> SpecError:
-    def near(names: Iterable[str]) -> str:
-        return ", ".join(difflib.get_close_matches(name, names, n=3, cutoff=0.4)) or "none"
-
+    near = difflib.get_close_matches(name, [*mechanisms(), *models], n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}? " if near else ""
     return SpecError(
-        f"unknown mechanism {shown(name)}, and there is no model of that name; near names are, "
-        f"of mechanisms, {near(mechanisms())}, of models, {near(models)}. See "
-        f"'paca-bench list mechanisms' and 'paca-bench list models'; a mechanism of your own is "
-        f"added with --plugin FILE"
+        f"unknown mechanism or model {shown(name)}; {hint}see 'paca-bench list mechanisms' and "
+        f"'paca-bench list models'; a mechanism of your own is added with --plugin FILE"
     )
 
 

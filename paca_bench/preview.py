@@ -41,17 +41,6 @@ def _memory(planned: PlannedCase) -> str:
     """Predicted peak bytes over weights and input; a training's is not predicted."""
     if planned.case.mode == "fit" or not planned.macs:
         return "-"
-    import torch
+    from paca_bench.complexity.memory import predict_case_memory
 
-    from paca_bench.complexity.memory import predict_peak_memory
-    from paca_bench.models.subject import build_subject, input_shape
-
-    case = planned.case
-    prediction = predict_peak_memory(
-        lambda: build_subject(case),
-        input_shape(case),
-        mode=case.mode,
-        dtype=getattr(torch, case.dtype),
-        input_gradient=case.level == "layer",
-    )
-    return format_bytes(prediction.peak_bytes)
+    return format_bytes(predict_case_memory(planned.case).peak_bytes)

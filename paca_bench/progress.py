@@ -6,8 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -24,7 +23,7 @@ PLAIN_EVERY_S = 15.0
 
 
 def make_progress(console: Console) -> PlainProgress:
-    """The display that fits ``console``; use as a context manager."""
+    """The display that fits ``console``; end it by ``close``."""
     return LiveProgress(console) if console.is_terminal else PlainProgress(console)
 
 
@@ -37,17 +36,6 @@ class PlainProgress:
         self._end = math.inf
         self._left = 0
         self._counts: Counter[str] = Counter()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the display."""

@@ -170,7 +170,7 @@ class Runner:
             for outcome in self._done(planned, group):
                 if outcome.status in _TELLING:
                     groups = [g for g in planned.to_run if g in ("latency", "accuracy")]
-                    reason = f"not tried, as {group} ended so"
+                    reason = f"not tried, as for {group}: {outcome.reason}"
                     return planned.refuse(groups, outcome.status, reason)
         return planned
 

@@ -124,7 +124,12 @@ def sweep(
             run.header |= header
             run.header.pop("finished_at", None)
             run.write_header()
-        Runner(spec, run, pool.execute, observer or Silent()).run(planned, started)
+        runner = Runner(spec, run, pool.execute, observer or Silent())
+        runner.run(planned, started)
+        run.header["seconds"] = {
+            "sweep": time.monotonic() - started,
+            "inside_workers": probe.seconds + runner.measured_s,
+        }
         run.finish()
     if not any(record.metrics for record in run.records()):
         raise NothingMeasuredError(

@@ -31,7 +31,6 @@ from paca_bench.measure.latency import make_call, make_timer, sample_latency
 from paca_bench.measure.recipe import Recipe
 from paca_bench.models.subject import (
     build_subject,
-    case_cost,
     case_tokens,
     input_shape,
     output_shape,
@@ -51,16 +50,15 @@ def preload() -> None:
     import pandas  # noqa: F401 - reads the embedded data set
 
     from paca_bench.complexity.dispatch import count
-    from paca_bench.complexity.memory import predict_peak_memory
+    from paca_bench.complexity.memory import predict_case_memory
     from paca_bench.data import registry  # noqa: F401
     from paca_bench.measure import accuracy, memory  # noqa: F401
 
     mechanisms()
     case = Case(level="layer", mechanism="paca", host="nano", height=32, width=32, mode="forward")
-    shape = input_shape(case)
     with torch.device("meta"):
-        count(build_subject(case), shape)
-    predict_peak_memory(lambda: build_subject(case), shape, mode=case.mode, dtype=torch.float32)
+        count(build_subject(case), input_shape(case))
+    predict_case_memory(case)
 
 
 def run_job(job: Job) -> dict[str, Any]:
@@ -111,50 +109,35 @@ def _probe(job: Job) -> Outcome:
     )
 
 
-_MACS_METHODS = {True: "closed form and count of operators agree", False: "count of operators"}
-
-
 def _complexity(job: Job) -> Outcome:
     """Exact counts; the closed form and the dispatch counter must agree."""
     from paca_bench.complexity.count import agreed_counts
 
     case = Case.from_json(job["case"])
-    counts = agreed_counts(case)
+    agreed = agreed_counts(case)
     return Outcome(
         status=Status.OK,
         metrics={
-            "macs": counts.macs,
-            "flops": counts.flops,
-            "elementwise_ops": counts.elementwise_ops,
-            "params": sum(p.numel() for p in _on_meta(case).parameters()),
+            "macs": agreed.counts.macs,
+            "flops": agreed.counts.flops,
+            "elementwise_ops": agreed.counts.elementwise_ops,
+            "params": agreed.params,
         },
         details={
             "tokens": case_tokens(case),
-            "macs_by_category": dict(counts.by_category),
-            "macs_method": _MACS_METHODS[case_cost(case) is not None],
+            "macs_by_category": dict(agreed.counts.by_category),
+            "macs_method": agreed.method,
         },
     )
 
 
-def _on_meta(case: Case) -> torch.nn.Module:
-    with torch.device("meta"):
-        return build_subject(case)
-
-
 def _memory(job: Job) -> Outcome:
     """Peak bytes of live tensors over weights and input, measured and predicted."""
-    from paca_bench.complexity.memory import predict_peak_memory
+    from paca_bench.complexity.memory import predict_case_memory
     from paca_bench.measure.memory import measure_peak_memory
 
     case = Case.from_json(job["case"])
-    dtype = getattr(torch, case.dtype)
-    predicted = predict_peak_memory(
-        lambda: build_subject(case),
-        input_shape(case),
-        mode=case.mode,
-        dtype=dtype,
-        input_gradient=case.level == "layer",
-    ).peak_bytes
+    predicted = predict_case_memory(case).peak_bytes
     metrics: dict[str, float] = {"predicted_peak_memory_bytes": predicted}
     free = _free_memory(case.device)
     if predicted > free:
@@ -232,7 +215,10 @@ def _accuracy(job: Job) -> Outcome:
         keep_clusters=job.get("keep_clusters", False),
     )
     if result.test_accuracy is None:
-        reason = f"the training of seed {job['seed']} diverged at step {result.diverged_at}"
+        reason = (
+            f"the training of seed {job['seed']} diverged at step {result.diverged_at}; take "
+            f"another --seed or --accuracy-res"
+        )
         return Outcome(status=Status.ERROR, reason=reason)
     kept = {"clusters": {"seed": job["seed"], "images": result.clusters}} if result.clusters else {}
     return Outcome(

@@ -45,7 +45,7 @@ def make_record(
         mode=mode,
         stage=stage,
         num_clusters=num_clusters,
-        **changes,  # type: ignore[arg-type]
+        **changes,
     )
     tokens = (resolution // 4) ** 2
     fixed, linear, quadratic = LAWS.get((mechanism, num_clusters), LAWS["vit", None])

@@ -417,7 +417,7 @@ def test_explain_gives_the_numbers_of_attention_cost(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["vti"], "unknown mechanism 'vti'"),
+        (["vti"], "unknown mechanism or model 'vti'; did you mean vit?"),
         (["vit", "--grid", "56y56"], "--grid '56y56' is not a grid"),
         (["vit", "--grid", "0x5"], "H must be an integer of at least 1"),
         (["vit", "--grid", "9" * 5000], "is not a grid"),

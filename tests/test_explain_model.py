@@ -89,9 +89,9 @@ def test_settings_are_given_by_option() -> None:
         ("pvt_tiny", {"options": ["bogus=1"]}, "pvt_tiny has no option 'bogus'"),
         ("pvt_tiny", {"options": ["depths=1,2"]}, "depths must be 4 integers"),
         ("vit", {"res": "224"}, "--res '224' is the image of a model, and vit is a mechanism"),
-        ("pact", {}, "of mechanisms, paca"),
-        ("pvt_tiney", {}, "of models, pvt_tiny"),
-        ("zzzzzzzz", {}, "of mechanisms, none, of models, none"),
+        ("pact", {}, "did you mean paca"),
+        ("pvt_tiney", {}, "did you mean pvt_tiny"),
+        ("zzzzzzzz", {}, "'zzzzzzzz'; see 'paca-bench list mechanisms'"),
     ],
 )
 def test_what_makes_no_sense_is_refused(name: str, arguments: dict[str, Any], says: str) -> None:

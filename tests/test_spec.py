@@ -160,7 +160,7 @@ def test_a_spec_survives_json(spec: SweepSpec) -> None:
 
 def test_a_spec_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        make_spec({"res": 32}).seed = 1  # type: ignore[misc]
+        make_spec({"res": 32}).seed = 1
 
 
 def damaged(**changes: Any) -> dict[str, Any]:

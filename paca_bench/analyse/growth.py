@@ -60,7 +60,8 @@ def _exponents(scene: Scene) -> str:
         texts = []
         if time:
             texts.append(f"{_exponent_text(time)} in latency, {_linearity(time)}")
-        if time and tail and tail.points < time.points:
+        # A tail of three points can be too uncertain to say anything.
+        if time and tail and tail.points < time.points and tail.high - tail.low < 1:
             texts.append(f"{_exponent_text(tail)} from N = {tail.tokens_min:.0f} on")
         if macs:
             texts.append(f"{_exponent_text(macs)} in MACs")

@@ -25,6 +25,8 @@ from torch.utils._pytree import tree_leaves
 
 from paca_bench.complexity.workspace import size_bytes, workspace_bytes
 from paca_bench.errors import SpecError
+from paca_bench.models.subject import build_subject, input_shape
+from paca_bench.record import Case
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,21 @@ def predict_peak_memory(
         peak_bytes=live.peak,
         weights_bytes=sum(size_bytes(t) for t in weights.values()),
         input_bytes=size_bytes(x),
+    )
+
+
+def predict_case_memory(case: Case) -> MemoryPrediction:
+    """Predict the peak of a case's forward pass or training step, as the sweep measures it.
+
+    Raises:
+        SpecError, UnsupportedError: the case cannot be built, or is a whole training.
+    """
+    return predict_peak_memory(
+        lambda: build_subject(case),
+        input_shape(case),
+        mode=case.mode,
+        dtype=getattr(torch, case.dtype),
+        input_gradient=case.level == "layer",
     )
 
 

@@ -26,12 +26,6 @@ class Kind:
         """How many cases are concerned."""
         return len({(row["run"], row["case_id"]) for row in self.rows})
 
-    @property
-    def line(self) -> str:
-        """``latency of 3 cases: over budget (raise --budget ...)``."""
-        noun = "case" if self.cases == 1 else "cases"
-        return f"{self.group} of {self.cases} {noun}: {self.status} ({self.advice})"
-
 
 def kinds(missing: pd.DataFrame) -> list[Kind]:
     """The rows of ``analyse.summary.unmeasured``, grouped, the most frequent kind first."""

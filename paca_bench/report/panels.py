@@ -11,16 +11,11 @@ import pandas as pd
 from paca_bench.analyse.curves import Row, groups, records, resolution_text
 from paca_bench.analyse.pareto import front_table
 from paca_bench.analyse.scaling import scaling_table
-from paca_bench.report.figures import (
-    Dashes,
-    Figure,
-    Styles,
-    clusters_figure,
-    front_figure,
-    scaling_figure,
-)
+from paca_bench.report.figures import clusters_figure, front_figure, scaling_figure
 from paca_bench.report.places import Place, ending, is_censored, is_number, place_key, places
+from paca_bench.report.plot_axes import Figure
 from paca_bench.report.quantities import ACCURACY, LATENCIES, SCALING, Quantity, rows_of
+from paca_bench.report.traces import Dashes, Styles
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def test_a_malformed_name_is_refused(name: str) -> None:
 def test_only_attention_is_registered() -> None:
     for thing in (nn.Linear, Mean(dim=8, num_heads=2, grid=(2, 3)), lambda: None):
         with pytest.raises(PluginError, match="is not a subclass of Attention"):
-            register_attention("mean", cost=mean_cost)(thing)  # type: ignore[type-var]
+            register_attention("mean", cost=mean_cost)(thing)
 
 
 def test_the_constructor_takes_the_shape() -> None:

@@ -12,8 +12,6 @@ from paca_bench.attention.base import Attention
 from paca_bench.attention.registry import Grid, create_attention
 from tests.attention.cases import randomise, tokens
 
-pytest.importorskip("transformers", minversion="5.0")
-
 DIM, HEADS = 32, 4
 
 

@@ -15,8 +15,9 @@ from paca_bench.attention import registry
 from paca_bench.attention.registry import attention_cost, get_mechanism, mechanisms
 from paca_bench.complexity.count import agreed_counts
 from paca_bench.complexity.dispatch import count
+from paca_bench.complexity.expr import symbol
 from paca_bench.complexity.fvcore_handles import fvcore_macs
-from paca_bench.errors import CountError
+from paca_bench.errors import DisagreementError
 from paca_bench.models.geometry import get_geometry, host_cost
 from paca_bench.models.host import Host
 from paca_bench.record import Case
@@ -107,20 +108,40 @@ def make_case(mechanism: str, **changes: Any) -> Case:
 
 
 def test_agreed_counts_are_those_of_one_image() -> None:
-    counts = agreed_counts(make_case("vit", batch=8))
+    agreed = agreed_counts(make_case("vit", batch=8))
+    counts = agreed.counts
 
     # Stage 2 of 64 x 64 pixels: 8 x 8 tokens of 64 channels, in two heads.
     assert counts.macs == 4 * 64 * 64**2 + 2 * 64**2 * 64
     assert counts.elementwise_ops == 2 * 64**2
     assert counts.by_category["attention_product"] == 2 * 64**2 * 64
+    assert agreed.params == 4 * 64**2 + 4 * 64
 
 
 def test_agreed_counts_of_a_host_at_1024() -> None:
     case = make_case("paca", level="host", stage=None, height=1024, width=1024, num_clusters=49)
 
-    counts = agreed_counts(case)
+    counts = agreed_counts(case).counts
 
     assert sum(counts.by_module.values()) == counts.macs == 10_965_993_472
+
+
+def test_a_wrong_number_of_parameters_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = get_mechanism("vit")
+
+    def cost_with(params: Any) -> Any:
+        def cost_function(*, grid: Any, dim: int) -> Any:
+            cost = right.cost_function(grid=grid, dim=dim)
+            return replace(cost, param_expressions=params)
+
+        return replace(right, name="wrong", cost_function=cost_function)
+
+    monkeypatch.setitem(registry._mechanisms, "wrong", cost_with({"projections": symbol("C")}))
+    with pytest.raises(DisagreementError, match=r"gives 64 parameters, the module has 16640"):
+        agreed_counts(make_case("wrong"))
+    # A closed form without parameters says nothing of them, and is not contradicted.
+    monkeypatch.setitem(registry._mechanisms, "wrong", cost_with({}))
+    assert agreed_counts(make_case("wrong")).params == 16640
 
 
 def test_a_wrong_closed_form_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,5 +154,7 @@ def test_a_wrong_closed_form_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = replace(right, name="wrong", cost_function=wrong_cost)
     monkeypatch.setitem(registry._mechanisms, "wrong", wrong)
 
-    with pytest.raises(CountError, match=r"1048576 multiply.*1572864; correct the cost of 'wrong'"):
+    with pytest.raises(
+        DisagreementError, match=r"1048576 multiply.*1572864; correct the cost of 'wrong'"
+    ):
         agreed_counts(make_case("wrong"))

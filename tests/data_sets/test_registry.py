@@ -26,4 +26,4 @@ def test_malformed_specs_show_the_form(spec: str) -> None:
 
 def test_unknown_on_error() -> None:
     with pytest.raises(DataError, match="'raise' or 'skip', not 'ignore'"):
-        load_dataset("mnist5k", on_error="ignore")  # type: ignore[arg-type]
+        load_dataset("mnist5k", on_error="ignore")

@@ -28,7 +28,7 @@ RECIPE = Recipe(steps=3, batch_size=4, lr=1e-3, warmup_steps=1, shift=1 / 14)
 
 def make_case(mechanism: str = "vit", num_clusters: int | None = None, **changes: object) -> Case:
     axes = {"level": "host", "host": "nano", "height": 32, "width": 32, "mode": "fit"}
-    return Case(**{**axes, **changes}, mechanism=mechanism, num_clusters=num_clusters)  # type: ignore[arg-type]
+    return Case(**{**axes, **changes}, mechanism=mechanism, num_clusters=num_clusters)
 
 
 def stripes(count: int, seed: int) -> Split:
@@ -231,4 +231,4 @@ def test_cases_that_cannot_be_trained(
     dataset: ImageDataset, changes: dict[str, object], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        train_and_test(make_case(**changes), dataset, RECIPE, seed=0)  # type: ignore[arg-type]
+        train_and_test(make_case(**changes), dataset, RECIPE, seed=0)

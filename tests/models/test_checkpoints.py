@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from paca_bench.errors import CheckpointError
@@ -72,7 +73,6 @@ def test_the_older_file_format(weights: dict[str, torch.Tensor], tmp_path: Path)
 
 
 def test_safetensors(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
-    save_file = pytest.importorskip("safetensors.torch").save_file
     path = tmp_path / "weights.safetensors"
     save_file(weights, path)
     model = small()

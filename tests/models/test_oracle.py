@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import transformers
 
 from paca_bench.models.registry import create_model
 from tests.models.oracle import assert_same_function, use_default_eps
-
-transformers = pytest.importorskip("transformers", minversion="5")
 
 CLASSES = 7
 COMMON = [

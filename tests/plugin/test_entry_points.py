@@ -103,5 +103,5 @@ def test_packages_are_loaded_once(site: Path, monkeypatch: pytest.MonkeyPatch) -
     install(site, "counting_attention", {"c": "counting_attention"}, counting_attention=source)
     for _ in range(3):
         mechanisms()
-    assert registry.loads == 1  # type: ignore[attr-defined]
+    assert registry.loads == 1
     assert registry._installed_loaded
