@@ -3,6 +3,8 @@
 Annotations are objects here and not text: typer would evaluate each text at every start.
 """
 
+import atexit
+import gc
 import sys
 import warnings
 from pathlib import Path
@@ -314,6 +316,8 @@ def _show_warning(
 def main() -> None:
     """The entry point: an error meant for the user becomes one line and its exit code."""
     warnings.showwarning = _show_warning
+    # Python's last collection would go through all of torch, to no end: the process ends.
+    atexit.register(gc.freeze)
     try:
         app()
     except PacaBenchError as error:
