@@ -22,21 +22,34 @@ from paca_bench.attention.base import (
 )
 from paca_bench.attention.registry import Grid, Options, Place, check_integer, register_attention
 from paca_bench.complexity.cost import Cost
-from paca_bench.complexity.expr import Expr, symbols
+from paca_bench.complexity.term import (
+    C,
+    M,
+    N,
+    Term,
+    attention,
+    depthwise,
+    k,
+    linear,
+    norm,
+    product,
+)
 from paca_bench.errors import SpecError
-
-N, C, M, k = symbols("N C M k")
 
 ClusteringKind = Literal["conv", "mlp", "linear"]
 
-# kind -> (multiply-accumulates, parameters) of making an assignment.
-CLUSTERING_COSTS: dict[str, tuple[Expr, Expr]] = {
-    "conv": (
-        k**2 * N * C + N * C**2 + N * M * C,
-        k**2 * C + C + C**2 + C + M * C,
-    ),
-    "mlp": (4 * N * C**2 + 4 * N * M * C, 4 * C**2 + 4 * C + 4 * M * C + M),
-    "linear": (N * M * C, M * C),
+_SELF_ATTENTION = {"projections": 4 * linear(N, C, C), "products": attention(N, N, C)}
+_ATTENTION_TO_CLUSTERS = {
+    "projections": 2 * linear(N, C, C) + 2 * linear(M, C, C),
+    "aggregation": product(M, N, C),
+    "products": attention(N, M, C),
+}
+
+# What it takes to make an assignment.
+CLUSTERINGS: dict[str, Term] = {
+    "conv": depthwise(N, k**2, C) + linear(N, C, C) + linear(N, C, M, bias=False),
+    "mlp": linear(N, C, 4 * C) + linear(N, 4 * C, M),
+    "linear": linear(N, C, M, bias=False),
 }
 
 
@@ -56,23 +69,15 @@ def paca_cost(
     not make one. M = 0 is plain self-attention, ``4NC² + 2N²C``.
     """
     _check_options(num_clusters, clustering, kernel_size)
-    tokens = grid[0] * grid[1]
-    values = {"N": tokens, "C": dim}
-    projection_params = 4 * C**2 + 4 * C
+    values = {"N": grid[0] * grid[1], "C": dim}
     if num_clusters == 0:
-        terms = {"projections": 4 * N * C**2, "products": 2 * N**2 * C}
-        return Cost(terms, values, {"projections": projection_params})
-    terms = {
-        "projections": 2 * N * C**2 + 2 * M * C**2,
-        "aggregation": N * M * C,
-        "products": 2 * N * M * C,
-    }
-    params = {"projections": projection_params}
+        return Cost(_SELF_ATTENTION, values)
+    terms = dict(_ATTENTION_TO_CLUSTERS)
     if cluster_norm:
-        params["cluster_norm"] = 2 * C
+        terms["cluster_norm"] = norm(C)
     if not shares_assignment:
-        terms["clustering"], params["clustering"] = CLUSTERING_COSTS[clustering]
-    return Cost(terms, {**values, "M": num_clusters, "k": kernel_size}, params)
+        terms["clustering"] = CLUSTERINGS[clustering]
+    return Cost(terms, {**values, "M": num_clusters, "k": kernel_size})
 
 
 def paca_stage_options(place: Place, options: Options) -> Options:
@@ -203,10 +208,8 @@ def _layers(dim: int, num_clusters: int, kind: str, kernel_size: int) -> list[nn
 
 def _check_options(num_clusters: int, clustering: str, kernel_size: int) -> None:
     check_integer("num_clusters", num_clusters, least=0)
-    if clustering not in CLUSTERING_COSTS:
-        raise SpecError(
-            f"unknown clustering {clustering!r}; choose from {', '.join(CLUSTERING_COSTS)}"
-        )
+    if clustering not in CLUSTERINGS:
+        raise SpecError(f"unknown clustering {clustering!r}; choose from {', '.join(CLUSTERINGS)}")
     check_integer("kernel_size", kernel_size)
     if kernel_size % 2 == 0:
         raise SpecError(f"kernel_size must be odd, not {kernel_size}")

@@ -21,12 +21,33 @@ from paca_bench.attention.base import (
 )
 from paca_bench.attention.registry import Grid, Options, Place, check_integer, register_attention
 from paca_bench.complexity.cost import Cost
-from paca_bench.complexity.expr import symbols
+from paca_bench.complexity.expr import Expr, symbols
+from paca_bench.complexity.term import (
+    N_R,
+    C,
+    N,
+    Term,
+    attention,
+    convolution,
+    linear,
+    norm,
+)
 from paca_bench.errors import UnsupportedError
 
-N, C, R, Nr, P = symbols("N C R N_R P")
+R, P = symbols("R P")
 
 SR_RATIOS = (8, 4, 2, 1)
+
+
+def _terms(keys: Expr, **reduction: Term) -> dict[str, Term]:
+    """Queries from all tokens, keys and values in one map from ``keys`` tokens."""
+    projections = linear(N, C, C) + linear(keys, C, 2 * C) + linear(N, C, C)
+    return {"projections": projections, **reduction, "products": attention(N, keys, C)}
+
+
+_UNREDUCED = _terms(N)
+_REDUCED = _terms(N_R, reduction=convolution(N, N_R, R**2, C, C), norm=norm(C))
+_POOLED = _terms(P, reduction=linear(P, C, C), norm=norm(C))
 
 
 def pvt_cost(*, grid: Grid, dim: int, sr_ratio: int) -> Cost:
@@ -35,40 +56,17 @@ def pvt_cost(*, grid: Grid, dim: int, sr_ratio: int) -> Cost:
     The convolution reads ``R²N_R`` tokens, which is N where R divides both sides. Without
     reduction (R = 1) there is no convolution: ``4NC² + 2N²C``.
     """
-    tokens = grid[0] * grid[1]
-    values = {"N": tokens, "C": dim}
-    attention_params = 4 * C**2 + 4 * C
+    values = {"N": grid[0] * grid[1], "C": dim}
     if sr_ratio == 1:
-        terms = {"projections": 4 * N * C**2, "products": 2 * N**2 * C}
-        return Cost(terms, values, {"projections": attention_params})
+        return Cost(_UNREDUCED, values)
     height, width = reduced_grid(grid, sr_ratio)
-    return Cost(
-        {
-            "projections": 2 * N * C**2 + 2 * Nr * C**2,
-            "reduction": R**2 * Nr * C**2,
-            "products": 2 * N * Nr * C,
-        },
-        {**values, "R": sr_ratio, "N_R": height * width},
-        {
-            "projections": attention_params,
-            "reduction": R**2 * C**2 + C,
-            "norm": 2 * C,
-        },
-    )
+    return Cost(_REDUCED, {**values, "R": sr_ratio, "N_R": height * width})
 
 
 def pvt_linear_cost(*, grid: Grid, dim: int, pool_size: int) -> Cost:
     """``2NC² + PC² + 2PC² + 2NPC`` with ``P`` = 49 pooled tokens, whatever the grid."""
     check_integer("pool_size", pool_size)
-    return Cost(
-        {
-            "projections": 2 * N * C**2 + 2 * P * C**2,
-            "reduction": P * C**2,
-            "products": 2 * N * P * C,
-        },
-        {"N": grid[0] * grid[1], "C": dim, "P": pool_size**2},
-        {"projections": 4 * C**2 + 4 * C, "reduction": C**2 + C, "norm": 2 * C},
-    )
+    return Cost(_POOLED, {"N": grid[0] * grid[1], "C": dim, "P": pool_size**2})
 
 
 def pvt_stage_options(place: Place, options: Options) -> Options:

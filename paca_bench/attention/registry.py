@@ -12,7 +12,7 @@ import pkgutil
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -98,8 +98,11 @@ class Mechanism:
         """The closed-form cost at a shape, for one image. Raises as ``build``."""
         self._check(dim, num_heads, grid, options)
         known = {**self.defaults, **options, "grid": grid, "dim": dim, "num_heads": num_heads}
-        wanted = inspect.signature(self.cost_function).parameters
-        return self.cost_function(**{name: known[name] for name in wanted})
+        return self.cost_function(**{name: known[name] for name in self._cost_parameters})
+
+    @cached_property
+    def _cost_parameters(self) -> tuple[str, ...]:
+        return tuple(inspect.signature(self.cost_function).parameters)
 
     def _check(self, dim: int, num_heads: int, grid: Grid, options: Options) -> None:
         check_shape(dim, num_heads, grid)
@@ -260,6 +263,7 @@ def check_integer(name: str, value: object, *, least: int = 1) -> None:
         raise SpecError(f"{name} must be an integer of at least {least}, not {value!r}")
 
 
+@cache
 def _load_built_in() -> None:
     package = import_module("paca_bench.attention")
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):

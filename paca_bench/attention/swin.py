@@ -15,8 +15,15 @@ from paca_bench.attention.base import Attention, check_tokens
 from paca_bench.attention.registry import Grid, Options, Place, check_integer, register_attention
 from paca_bench.complexity.cost import Cost
 from paca_bench.complexity.expr import symbols
+from paca_bench.complexity.term import C, N_w, linear, parameters, w, window_attention
 
-Nw, C, w, h = symbols("N_w C w h")
+h, t = symbols("h t")
+_TERMS = {
+    "projections": linear(N_w, C, 3 * C) + linear(N_w, C, C),
+    # Each of N_w queries meets the w² keys of its window, and a bias for each head.
+    "products": window_attention(N_w, w**2, C, bias=N_w * w**2 * h),
+    "position_bias": parameters(t * h),
+}
 
 
 def padded_grid(grid: Grid, window_size: int) -> Grid:
@@ -28,17 +35,8 @@ def swin_cost(*, grid: Grid, dim: int, num_heads: int, window_size: int) -> Cost
     """``4N_wC² + 2N_w w²C``, ``N_w`` the number of tokens after padding to whole windows."""
     check_integer("window_size", window_size)
     height, width = padded_grid(grid, window_size)
-    return Cost(
-        {"projections": 4 * Nw * C**2, "products": 2 * Nw * w**2 * C},
-        {
-            "N_w": height * width,
-            "C": dim,
-            "w": window_size,
-            "h": num_heads,
-            "t": (2 * window_size - 1) ** 2,
-        },
-        {"projections": 4 * C**2 + 4 * C, "position_bias": symbols("t")[0] * h},
-    )
+    values = {"N_w": height * width, "C": dim, "w": window_size, "h": num_heads}
+    return Cost(_TERMS, {**values, "t": (2 * window_size - 1) ** 2})
 
 
 def swin_stage_options(place: Place, options: Options) -> Options:

@@ -12,18 +12,18 @@ from torch.nn.functional import scaled_dot_product_attention
 from paca_bench.attention.base import Attention, check_tokens, merge_heads, split_heads
 from paca_bench.attention.registry import Grid, register_attention
 from paca_bench.complexity.cost import Cost
-from paca_bench.complexity.expr import symbols
+from paca_bench.complexity.term import C, N, attention, linear
 
-N, C = symbols("N C")
+# One map to queries, keys and values; one of the result.
+SELF_ATTENTION = {
+    "projections": linear(N, C, 3 * C) + linear(N, C, C),
+    "products": attention(N, N, C),
+}
 
 
 def vit_cost(*, grid: Grid, dim: int) -> Cost:
     """``4NC² + 2N²C``: four projections, and the two products over all pairs of tokens."""
-    return Cost(
-        {"projections": 4 * N * C**2, "products": 2 * N**2 * C},
-        {"N": grid[0] * grid[1], "C": dim},
-        {"projections": 4 * C**2 + 4 * C},
-    )
+    return Cost(SELF_ATTENTION, {"N": grid[0] * grid[1], "C": dim})
 
 
 @register_attention(

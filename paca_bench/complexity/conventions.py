@@ -50,9 +50,7 @@ def counts(row: PublishedRow) -> Iterator[tuple[str, int]]:
     """
     cost = row_cost(row)
     yield MACS, cost.macs
-    same_padded = sum(
-        macs for term, macs in cost.terms.items() if term.endswith("teacher.mixer.depthwise")
-    )
+    same_padded = sum(macs for term, macs in cost.terms.items() if ".mixer.depthwise" in term)
     if same_padded:
         yield NO_SAME_PADDING, cost.macs - same_padded
     extra = _fvcore_extra(row.model, row.input, row.clusters, row.head)

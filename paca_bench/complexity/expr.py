@@ -7,7 +7,7 @@ ever rounded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from paca_bench.errors import SpecError
@@ -86,6 +86,14 @@ class Expr:
             total += coefficient
         return total
 
+    def degree(self, growing: Callable[[str], bool]) -> dict[int, Expr]:
+        """Degree in the symbols that are ``growing`` together -> the monomials of it."""
+        parts: dict[int, dict[Monomial, int]] = {}
+        for monomial, coefficient in self.monomials.items():
+            total = sum(exponent for name, exponent in monomial if growing(name))
+            parts.setdefault(total, {})[monomial] = coefficient
+        return {degree: Expr(part) for degree, part in sorted(parts.items())}
+
     def __str__(self) -> str:
         return _join(self.monomials, _text_power, "") or "0"
 
@@ -130,5 +138,5 @@ def _join(monomials: Mapping[Monomial, int], power, separator: str) -> str:  # t
 
 def _reading_order(monomial: Monomial) -> list[tuple[str, int]]:
     """Kernel sizes first, then tokens, clusters, channels: ``k²NC``, ``NMC``."""
-    order = {"k": 0, "w": 1, "R": 1, "N": 2, "M": 4, "C": 5}
+    order = {"r": 0, "k": 0, "w": 1, "R": 1, "N": 2, "M": 4, "C": 5}
     return sorted(monomial, key=lambda item: (order.get(item[0], 3), item[0]))

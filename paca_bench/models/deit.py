@@ -16,10 +16,10 @@ from paca_bench.complexity.cost import CostSum
 from paca_bench.errors import SpecError, UnsupportedError
 from paca_bench.models.blocks import Block, Mlp, check_images, classifier, init_weights
 from paca_bench.models.parts import (
-    convolution_cost,
     head_cost,
     mlp_cost,
     norm_cost,
+    patches_cost,
     table_cost,
 )
 from paca_bench.models.registry import Variant, register_model
@@ -57,15 +57,17 @@ def deit_cost(
     patches = rows * columns
     tokens = patches + 1
     parts = [
-        ("patch_embed", convolution_cost(patches, 3, dim, patch_size)),
+        ("patch_embed", patches_cost(height * width, patches, dim, patch_size)),
         ("patch_embed", table_cost("pos_embed", tokens * dim)),
         ("patch_embed", table_cost("cls_token", dim)),
     ]
     attention = attention_cost("vit", grid=(1, tokens), dim=dim, num_heads=num_heads)
-    for _ in range(depth):
-        parts.append(("blocks.attention", attention))
-        parts.append(("blocks.mlp", mlp_cost(tokens, dim, mlp_ratio)))
-        parts.append(("blocks.norms", norm_cost(dim, 2)))
+    block = [
+        ("blocks.attention", attention),
+        ("blocks.mlp", mlp_cost(tokens, dim, mlp_ratio)),
+        ("blocks.norms", norm_cost(dim, 2)),
+    ]
+    parts += depth * block
     parts.append(("norm", norm_cost(dim)))
     return CostSum.of([*parts, ("head", head_cost(dim, num_classes))])
 

@@ -7,14 +7,15 @@ all mechanisms alike a sense of position. Only the attention differs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from paca_bench.attention.registry import Grid, Mechanism, Place
-from paca_bench.complexity.cost import Cost, CostSum
-from paca_bench.complexity.expr import symbols
+from paca_bench.complexity.cost import CostSum
 from paca_bench.errors import SpecError
+from paca_bench.models.parts import head_cost, mlp_cost, norm_cost, stem_cost, transition_cost
 
 NUM_STAGES = 4
 
@@ -75,9 +76,6 @@ def places(geometry: Geometry) -> Iterator[Place]:
             yield Place(stage, block)
 
 
-_K, _H, _N, _C, _D = symbols("K N_half N C D")
-
-
 def host_cost(
     mechanism: Mechanism,
     geometry: Geometry,
@@ -93,61 +91,21 @@ def host_cost(
         SpecError: an option does not exist.
         UnsupportedError: the mechanism cannot work on one of the four grids.
     """
-    parts = [("stem", _stem_cost(geometry, height, width))]
-    for place in places(geometry):
-        label = f"stage{place.stage}"
-        shape = layer_shape(geometry, height, width, place.stage)
-        if place.block == 0 and place.stage > 1:
-            parts.append((f"transition{place.stage - 1}", _transition_cost(geometry, shape, place)))
-        block_options = mechanism.stage_options(place, options)
-        parts.append((f"{label}.attention", mechanism.cost(**shape, **block_options)))
-        parts.append((f"{label}.mlp", _mlp_cost(shape, geometry.mlp_ratio)))
-        parts.append((f"{label}.norms", _norm_cost(shape, 2)))
-    last = layer_shape(geometry, height, width, NUM_STAGES)
-    parts.append(("norm", _norm_cost(last, 1)))
-    head = Cost({"linear": _C * _K}, {"C": last["dim"], "K": num_classes}, {"linear": _C * _K + _K})
-    return CostSum.of([*parts, ("head", head)])
-
-
-def _stem_cost(geometry: Geometry, height: int, width: int) -> Cost:
-    """Two 3x3 convolutions of stride 2, 3 -> D -> C with D = C/2, and a LayerNorm."""
-    half_height, half_width = -(-height // 2), -(-width // 2)
-    grid = stage_grid(height, width, 1)
-    values = {
-        "N_half": half_height * half_width,
-        "N": grid[0] * grid[1],
-        "C": geometry.widths[0],
-        "D": geometry.widths[0] // 2,
-    }
-    return Cost(
-        {"convolution": 27 * _D * _H + 9 * _D * _C * _N},
-        values,
-        {"convolution": 27 * _D + _D + 9 * _D * _C + _C, "norm": 2 * _C},
-    )
-
-
-def _transition_cost(geometry: Geometry, shape: Mapping[str, Any], place: Place) -> Cost:
-    """A 3x3 convolution of stride 2, D -> C, and a LayerNorm."""
-    values = {**_values(shape), "D": geometry.widths[place.stage - 2]}
-    return Cost(
-        {"convolution": 9 * _D * _C * _N},
-        values,
-        {"convolution": 9 * _D * _C + _C, "norm": 2 * _C},
-    )
-
-
-def _mlp_cost(shape: Mapping[str, Any], ratio: int) -> Cost:
-    """Two linear maps and, between them, a depthwise 3x3 convolution."""
-    return Cost(
-        {"linear": 2 * ratio * _N * _C**2, "depthwise": 9 * ratio * _N * _C},
-        _values(shape),
-        {"linear": 2 * ratio * _C**2 + (ratio + 1) * _C, "depthwise": 10 * ratio * _C},
-    )
-
-
-def _norm_cost(shape: Mapping[str, Any], count: int) -> Cost:
-    return Cost({}, _values(shape), {"norm": 2 * count * _C})
-
-
-def _values(shape: Mapping[str, Any]) -> dict[str, int]:
-    return {"N": shape["grid"][0] * shape["grid"][1], "C": shape["dim"]}
+    grids = [stage_grid(height, width, stage) for stage in range(NUM_STAGES + 1)]
+    half, *tokens = (math.prod(grid) for grid in grids)
+    parts = [("stem", stem_cost(height * width, half, tokens[0], geometry.widths[0]))]
+    for index, (dim, depth) in enumerate(zip(geometry.widths, geometry.depths, strict=True)):
+        label = f"stage{index + 1}"
+        if index:
+            before, inputs = tokens[index - 1], geometry.widths[index - 1]
+            transition = transition_cost(before, tokens[index], inputs, dim)
+            parts.append((f"transition{index}", transition))
+        shape = layer_shape(geometry, height, width, index + 1)
+        mlp = mlp_cost(tokens[index], dim, geometry.mlp_ratio, depthwise=True)
+        norms = norm_cost(dim, 2)
+        for block in range(depth):
+            block_options = mechanism.stage_options(Place(index + 1, block), options)
+            parts.append((f"{label}.attention", mechanism.cost(**shape, **block_options)))
+            parts += [(f"{label}.mlp", mlp), (f"{label}.norms", norms)]
+    parts.append(("norm", norm_cost(geometry.widths[-1])))
+    return CostSum.of([*parts, ("head", head_cost(geometry.widths[-1], num_classes))])

@@ -19,7 +19,7 @@ from paca_bench.complexity.cost import Cost, CostSum
 from paca_bench.errors import SpecError
 from paca_bench.models.blocks import ConvMlp, check_images, classifier, init_weights
 from paca_bench.models.geometry import stage_grid
-from paca_bench.models.parts import convolution_cost, head_cost, mlp_cost, norm_cost
+from paca_bench.models.parts import head_cost, mlp_cost, norm_cost, stem_cost, transition_cost
 from paca_bench.models.registry import Stage, Variant, register_model
 from paca_bench.models.teacher import ConvMixerTeacher, teacher_cost
 
@@ -53,31 +53,32 @@ def pacavit_cost(
     grids = [grid for grid, _ in pacavit_stages(height=height, width=width, widths=widths)]
     half = math.prod(stage_grid(height, width, 0))
     parts: list[tuple[str, Cost]] = [
-        ("stem", convolution_cost(half, 3, widths[0] // 2, 3)),
-        ("stem", convolution_cost(math.prod(grids[0]), widths[0] // 2, widths[0], 3)),
-        ("stem", norm_cost(widths[0])),
+        ("stem", stem_cost(height * width, half, math.prod(grids[0]), widths[0])),
     ]
     if teacher_depths is not None:
         parts += teacher_cost(grids, widths, teacher_depths, clusters)
     for index, (dim, depth, grid) in enumerate(zip(widths, depths, grids, strict=True)):
         label, tokens = f"stage{index + 1}", math.prod(grid)
         if index:
-            transition = f"transition{index}"
-            parts.append((transition, convolution_cost(tokens, widths[index - 1], dim, 3)))
-            parts.append((transition, norm_cost(dim)))
-        for block in range(depth):
-            attention = attention_cost(
+            before, inputs = math.prod(grids[index - 1]), widths[index - 1]
+            parts.append((f"transition{index}", transition_cost(before, tokens, inputs, dim)))
+        mlp, norms = mlp_cost(tokens, dim, mlp_ratio, depthwise=True), norm_cost(dim, 2)
+        attention = {
+            shares: attention_cost(
                 "paca",
                 grid=grid,
                 dim=dim,
                 num_heads=num_heads[index],
                 num_clusters=clusters[index],
                 clustering=clustering,
-                shares_assignment=_shares(block, blockwise, teacher_depths is not None),
+                shares_assignment=shares,
             )
-            parts.append((f"{label}.attention", attention))
-            parts.append((f"{label}.mlp", mlp_cost(tokens, dim, mlp_ratio, depthwise=True)))
-            parts.append((f"{label}.norms", norm_cost(dim, 2)))
+            for shares in (False, True)
+        }
+        for block in range(depth):
+            shares = _shares(block, blockwise, teacher_depths is not None)
+            parts.append((f"{label}.attention", attention[shares]))
+            parts += [(f"{label}.mlp", mlp), (f"{label}.norms", norms)]
         parts.append((f"{label}.norm", norm_cost(dim)))
     return CostSum.of([*parts, ("head", head_cost(widths[-1], num_classes))])
 
@@ -118,6 +119,8 @@ class Transition(nn.Module):
 
 class PaCaBlock(nn.Module):
     """Patch-to-cluster attention and an MLP, each behind a LayerNorm and beside a residual."""
+
+    is_block = True  # for activation checkpointing
 
     def __init__(self, dim: int, attention: PatchToClusterAttention, mlp_ratio: int) -> None:
         super().__init__()

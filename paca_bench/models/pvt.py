@@ -21,7 +21,7 @@ from paca_bench.complexity.cost import Cost, CostSum
 from paca_bench.errors import UnsupportedError
 from paca_bench.models.blocks import Block, Mlp, check_images, classifier, init_weights
 from paca_bench.models.parts import (
-    convolution_cost,
+    embed_cost,
     head_cost,
     mlp_cost,
     norm_cost,
@@ -67,7 +67,7 @@ def pvt_cost(
 ) -> CostSum:
     """Four stages, the last with or without a class token, and the head."""
     parts: list[tuple[str, Cost]] = []
-    inputs = 3
+    inputs, before = 3, height * width
     tables = stage_grids(TABLE_IMAGE)
     for index, grid in enumerate(stage_grids((height, width))):
         label, dim, ratio = f"stage{index + 1}", widths[index], SR_RATIOS[index]
@@ -75,7 +75,7 @@ def pvt_cost(
         seen = (1, patches + 1) if last and class_token else grid
         kernel_size = STRIDES[0] if index == 0 else 2
         embed = f"patch_embed{index + 1}"
-        parts.append((embed, convolution_cost(patches, inputs, dim, kernel_size)))
+        parts.append((embed, embed_cost(before, patches, inputs, dim, kernel_size)))
         parts.append((embed, norm_cost(dim)))
         parts.append((embed, table_cost("pos_embed", (math.prod(tables[index]) + last) * dim)))
         attention = attention_cost(
@@ -85,11 +85,10 @@ def pvt_cost(
             num_heads=num_heads[index],
             sr_ratio=ratio,
         )
-        for _ in range(depths[index]):
-            parts.append((f"{label}.attention", attention))
-            parts.append((f"{label}.mlp", mlp_cost(math.prod(seen), dim, mlp_ratios[index])))
-            parts.append((f"{label}.norms", norm_cost(dim, 2)))
-        inputs = dim
+        mlp, norms = mlp_cost(math.prod(seen), dim, mlp_ratios[index]), norm_cost(dim, 2)
+        block = [("attention", attention), ("mlp", mlp), ("norms", norms)]
+        parts += depths[index] * [(f"{label}.{name}", cost) for name, cost in block]
+        inputs, before = dim, patches
     if class_token:
         parts.append(("stage4", table_cost("cls_token", inputs)))
         parts.append(("norm", norm_cost(inputs)))

@@ -21,7 +21,7 @@ from paca_bench.attention.registry import Grid, attention_cost
 from paca_bench.complexity.cost import Cost, CostSum
 from paca_bench.errors import UnsupportedError
 from paca_bench.models.blocks import Block, ConvMlp, check_images, classifier, init_weights
-from paca_bench.models.parts import convolution_cost, head_cost, mlp_cost, norm_cost
+from paca_bench.models.parts import embed_cost, head_cost, mlp_cost, norm_cost
 from paca_bench.models.registry import Stage, Variant, register_model
 
 NORM_EPS = 1e-6
@@ -62,12 +62,12 @@ def pvt_v2_cost(
 ) -> CostSum:
     """Four stages and the head."""
     parts: list[tuple[str, Cost]] = []
-    inputs = 3
+    inputs, before = 3, height * width
     for index, grid in enumerate(stage_grids((height, width), linear)):
         label, dim, tokens = f"stage{index + 1}", widths[index], math.prod(grid)
         kernel_size = 7 if index == 0 else 3
         embed = f"patch_embed{index + 1}"
-        parts.append((embed, convolution_cost(tokens, inputs, dim, kernel_size)))
+        parts.append((embed, embed_cost(before, tokens, inputs, dim, kernel_size)))
         parts.append((embed, norm_cost(dim)))
         reduction = {} if linear else {"sr_ratio": SR_RATIOS[index]}
         attention = attention_cost(
@@ -77,12 +77,11 @@ def pvt_v2_cost(
             num_heads=num_heads[index],
             **reduction,
         )
-        for _ in range(depths[index]):
-            parts.append((f"{label}.attention", attention))
-            parts.append((f"{label}.mlp", mlp_cost(tokens, dim, mlp_ratios[index], depthwise=True)))
-            parts.append((f"{label}.norms", norm_cost(dim, 2)))
+        mlp, norms = mlp_cost(tokens, dim, mlp_ratios[index], depthwise=True), norm_cost(dim, 2)
+        block = [("attention", attention), ("mlp", mlp), ("norms", norms)]
+        parts += depths[index] * [(f"{label}.{name}", cost) for name, cost in block]
         parts.append((f"{label}.norm", norm_cost(dim)))
-        inputs = dim
+        inputs, before = dim, tokens
     return CostSum.of([*parts, ("head", head_cost(inputs, num_classes))])
 
 

@@ -14,7 +14,7 @@ import pkgutil
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -235,10 +235,15 @@ def _check_model(model: Model) -> None:
 
 def models() -> dict[str, Model]:
     """All models by name."""
+    _load_built_in()
+    return dict(_models)
+
+
+@cache
+def _load_built_in() -> None:
     package = import_module("paca_bench.models")
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         import_module(module.name)
-    return dict(_models)
 
 
 def model_names() -> list[str]:

@@ -17,11 +17,12 @@ from torch.nn.functional import interpolate, relu, scaled_dot_product_attention
 from paca_bench.attention.base import map_to_tokens, tokens_to_map
 from paca_bench.attention.registry import Grid, check_integer
 from paca_bench.complexity.cost import Cost, CostSum
-from paca_bench.complexity.expr import symbols
-from paca_bench.models.parts import convolution_cost, linear_cost, norm_cost
+from paca_bench.complexity.term import C, D, M, N, attention, linear, norm, product
+from paca_bench.models.parts import convolution_cost, norm_cost
 from paca_bench.models.registry import ImageSize, Stage, get_model, image_size
 
-N, M, C, D = symbols("N M C D")
+_PROJECTION = {"linear": linear(M, D, C), "norm": norm(C)}
+_PRODUCTS = {"aggregation": product(M, N, D), "products": attention(N, M, C)}
 
 DROPOUT = 0.1
 
@@ -116,18 +117,14 @@ def head_parts(stages: Sequence[Stage], num_classes: int, channels: int) -> list
         return [(label, cost), (label, norm_cost(channels))]
 
     parts: list[tuple[str, Cost]] = []
-    for grid, width in stages:
-        parts += conv("decode_head.convs", width, math.prod(grid))
+    for index, (grid, width) in enumerate(stages):
+        parts += conv(f"decode_head.convs{index}", width, math.prod(grid))
     parts += conv("decode_head.q", joined) + conv("decode_head.clustering", joined)
-    parts.append(("decode_head.clustering", convolution_cost(tokens, channels, num_classes, 1)))
-    for label in ("decode_head.k", "decode_head.v"):
-        parts.append((label, linear_cost(num_classes, joined, channels)))
-        parts.append((label, norm_cost(channels)))
-    products = Cost(
-        {"aggregation": N * M * D, "products": 2 * N * M * C},
-        {"N": tokens, "M": num_classes, "C": channels, "D": joined},
-    )
-    parts.append(("decode_head.attention", products))
+    to_clusters = convolution_cost(tokens, channels, num_classes, 1)
+    parts.append(("decode_head.to_clusters", to_clusters))
+    shape = {"N": tokens, "M": num_classes, "C": channels, "D": joined}
+    parts += [(f"decode_head.{name}", Cost(_PROJECTION, shape)) for name in ("k", "v")]
+    parts.append(("decode_head.attention", Cost(_PRODUCTS, shape)))
     parts += conv("decode_head.proj", channels)
     parts.append(("decode_head.conv_seg", convolution_cost(tokens, channels, num_classes, 1)))
     return parts

@@ -17,7 +17,7 @@ from paca_bench.attention.registry import Grid, attention_cost
 from paca_bench.attention.swin import WindowAttention, padded_grid
 from paca_bench.complexity.cost import CostSum
 from paca_bench.models.blocks import Block, Mlp, check_images, classifier, init_weights
-from paca_bench.models.parts import convolution_cost, head_cost, linear_cost, mlp_cost, norm_cost
+from paca_bench.models.parts import head_cost, linear_cost, mlp_cost, norm_cost, patches_cost
 from paca_bench.models.registry import Stage, Variant, register_model
 
 NORM_EPS = 1e-5
@@ -52,7 +52,7 @@ def swin_cost(
     grids = stage_grids((height, width), len(depths))
     patches = grids[0][0] * grids[0][1]
     parts = [
-        ("patch_embed", convolution_cost(patches, 3, dim, PATCH_SIZE)),
+        ("patch_embed", patches_cost(height * width, patches, dim, PATCH_SIZE)),
         ("patch_embed", norm_cost(dim)),
     ]
     for index, (grid, depth, heads) in enumerate(zip(grids, depths, num_heads, strict=True)):
@@ -64,10 +64,9 @@ def swin_cost(
         attention = attention_cost(
             "swin", grid=grid, dim=width_here, num_heads=heads, window_size=window_size
         )
-        for _ in range(depth):
-            parts.append((f"{label}.attention", attention))
-            parts.append((f"{label}.mlp", mlp_cost(tokens, width_here, mlp_ratio)))
-            parts.append((f"{label}.norms", norm_cost(width_here, 2)))
+        mlp, norms = mlp_cost(tokens, width_here, mlp_ratio), norm_cost(width_here, 2)
+        block = [("attention", attention), ("mlp", mlp), ("norms", norms)]
+        parts += depth * [(f"{label}.{name}", cost) for name, cost in block]
         if feature_norms or index == len(depths) - 1:
             parts.append((f"{label}.norm", norm_cost(width_here)))
     head = head_cost(dim << (len(depths) - 1), num_classes)

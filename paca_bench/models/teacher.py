@@ -17,7 +17,7 @@ from torch.nn.functional import conv2d, interpolate
 from paca_bench.attention.base import map_to_tokens
 from paca_bench.attention.registry import Grid
 from paca_bench.complexity.cost import Cost
-from paca_bench.models.parts import convolution_cost, depthwise_cost, norm_cost
+from paca_bench.models.parts import convolution_cost, depthwise_cost, norm_cost, transition_cost
 
 KERNEL_SIZE = 7
 
@@ -33,20 +33,26 @@ def teacher_cost(
     for index, (dim, depth) in enumerate(zip(widths, depths, strict=True)):
         tokens = math.prod(grids[index])
         has_next = index < len(widths) - 1
+        stage = f"teacher.stage{index + 1}"
+        unit = (
+            depthwise_cost(tokens, dim, KERNEL_SIZE),
+            convolution_cost(tokens, dim, dim, 1),
+            norm_cost(dim, 2),
+        )
         # The blocks of the way up, and one more unit on the way down.
         for _ in range(depth + has_next):
-            parts.append(("teacher.mixer", depthwise_cost(tokens, dim, KERNEL_SIZE)))
-            parts.append(("teacher.mixer", convolution_cost(tokens, dim, dim, 1)))
-            parts.append(("teacher.mixer", norm_cost(dim, 2)))
+            parts += [(f"{stage}.mixer", cost) for cost in unit]
         if has_next:
             upper, next_tokens = widths[index + 1], math.prod(grids[index + 1])
-            parts.append(("teacher.blur", depthwise_cost(tokens, dim, 3, fixed=True)))
-            parts.append(("teacher.transition", convolution_cost(next_tokens, dim, upper, 3)))
-            parts.append(("teacher.transition", norm_cost(upper)))
-            parts.append(("teacher.lateral", convolution_cost(tokens, upper, dim, 1)))
-            parts.append(("teacher.lateral", norm_cost(dim)))
+            parts += [
+                (f"{stage}.blur", depthwise_cost(tokens, dim, 3, learned=False)),
+                (f"{stage}.transition", transition_cost(tokens, next_tokens, dim, upper)),
+                (f"{stage}.lateral", convolution_cost(tokens, upper, dim, 1)),
+                (f"{stage}.lateral", norm_cost(dim)),
+            ]
         if clusters[index]:
-            parts.append(("teacher.clustering", convolution_cost(tokens, dim, clusters[index], 1)))
+            to_clusters = convolution_cost(tokens, dim, clusters[index], 1)
+            parts.append((f"{stage}.clustering", to_clusters))
     return parts
 
 
