@@ -140,7 +140,7 @@ def seed_estimate(
         SpecError: no value, a value outside 0 to 1, fewer than one trial, or one seed
             without ``trials``.
     """
-    _check_confidence(confidence)
+    check_confidence(confidence)
     outside = [value for value in values if not 0 <= value <= 1]
     if not values or outside:
         given = outside[0] if outside else "none"
@@ -176,7 +176,7 @@ def seed_estimate(
 
 def _process_medians(processes: Processes, confidence: float) -> NDArray[np.float64]:
     """The median of each process, after checking that all samples are usable."""
-    _check_confidence(confidence)
+    check_confidence(confidence)
     if not len(processes):
         raise SpecError("no process has latency samples; measure at least one process")
     medians = np.empty(len(processes))
@@ -194,7 +194,7 @@ def _process_medians(processes: Processes, confidence: float) -> NDArray[np.floa
     return medians
 
 
-def _check_confidence(confidence: float) -> None:
+def check_confidence(confidence: float) -> None:
     if not 0 < confidence < 1:
         raise SpecError(f"confidence must lie between 0 and 1 (such as 0.95), given: {confidence}")
 
