@@ -46,6 +46,11 @@ def assemble(
             for name, values in outcome.samples.items():
                 samples.setdefault(name, []).append(list(values))
     metrics, details = _with_estimates(planned, metrics, samples, details)
+    if statuses.get("complexity") is Status.OK:
+        metrics = {**planned.static, **metrics}
+    if "latency_s" in metrics and "bound_s" in planned.static:
+        metrics["bound_s"] = planned.static["bound_s"]
+        metrics["roof_share"] = metrics["bound_s"] / metrics["latency_s"]
     short = [g for g, n in (wanted or {}).items() if 0 < len(outcomes.get(g, ())) < n]
     unfinished = [group for group in short if statuses[group] is Status.OK]
     if unfinished:

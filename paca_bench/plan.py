@@ -10,13 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from paca_bench.attention.registry import Mechanism, get_mechanism, mechanisms
+from paca_bench.complexity.cost import Totals
+from paca_bench.complexity.roofline import Ceilings, static_metrics
 from paca_bench.environment import usable_cores
 from paca_bench.errors import PacaBenchError, SpecError, UnsupportedError
 from paca_bench.measure.recipe import Recipe, default_recipe, training_macs
 from paca_bench.models.external import check_external, is_external
 from paca_bench.models.geometry import get_geometry
 from paca_bench.models.registry import get_model
-from paca_bench.models.subject import case_macs
+from paca_bench.models.subject import case_cost, case_macs
 from paca_bench.record import Case, Status
 from paca_bench.spec import SweepSpec
 from paca_bench.units import format_seconds
@@ -51,17 +53,25 @@ DEFAULT_MODELS = (
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What predictions need to know of a device: its matrix product rate."""
+    """What predictions need to know of a device: its matrix product rate, and its ceilings.
+
+    ``ceilings`` is None before they were measured.
+    """
 
     macs_per_s: float
-    measured: bool
+    ceilings: Ceilings | None = None
+
+    @classmethod
+    def measured(cls, ceilings: Ceilings) -> Machine:
+        """From what was measured on the device."""
+        return cls(ceilings.macs_per_s["float32"], ceilings)
 
     @classmethod
     def nominal(cls, device: str) -> Machine:
         """A guess before anything has run: 20 GMAC/s a core, 20 TMAC/s a GPU."""
         if device.startswith("cuda"):
-            return cls(2e13, False)
-        return cls(2e10 * usable_cores(), False)
+            return cls(2e13)
+        return cls(2e10 * usable_cores())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +82,7 @@ class PlannedCase:
         case: the grid point.
         groups: metric groups to measure, in order.
         macs: of one forward pass of one image; 0 where the case cannot be built.
+        static: what its closed form says, by the names of a record's metrics.
         call_s: predicted seconds of one call (a forward pass, a training step, a training).
         wall_s: predicted seconds of all its measurements, without ``complexity``.
         refused: metric group -> (status, reason) of what will not be run.
@@ -80,6 +91,7 @@ class PlannedCase:
     case: Case
     groups: tuple[str, ...]
     macs: int = 0
+    static: Mapping[str, float] = field(default_factory=dict)
     call_s: float = 0.0
     wall_s: float = 0.0
     refused: Mapping[str, tuple[Status, str]] = field(default_factory=dict)
@@ -179,7 +191,9 @@ def _variants(mechanism: Mechanism, spec: SweepSpec) -> list[tuple[str, int | No
 def _predict(case: Case, groups: tuple[str, ...], spec: SweepSpec, machine: Machine) -> PlannedCase:
     planned = PlannedCase(case=case, groups=groups)
     try:
-        macs = case_macs(case)
+        cost = case_cost(case)
+        macs = case_macs(case) if cost is None else cost.macs
+        planned = replace(planned, macs=macs, static=_static(case, cost, machine))
     except UnsupportedError as error:
         return planned.refuse(groups, Status.NOT_SUPPORTED, str(error))
     except PacaBenchError:
@@ -192,7 +206,7 @@ def _predict(case: Case, groups: tuple[str, ...], spec: SweepSpec, machine: Mach
         recipe = make_recipe(spec, case.device)
         macs_of_fit = training_macs(case, recipe, num_test=ASSUMED_TEST_IMAGES, num_classes=10)
         call_s = FIT_START_S + macs_of_fit / rate
-        return replace(planned, macs=macs, call_s=call_s, wall_s=spec.seeds * call_s)
+        return replace(planned, call_s=call_s, wall_s=spec.seeds * call_s)
     factor = TRAIN_FACTOR if case.mode == "train" else 1.0
     call_s = factor * (CALL_OVERHEAD_S[case.level] + case.batch * macs / rate)
     wall_s = 0.0
@@ -200,7 +214,15 @@ def _predict(case: Case, groups: tuple[str, ...], spec: SweepSpec, machine: Mach
         wall_s += spec.processes * unit_seconds(call_s) + CALLS_OF_CHECK * call_s
     if "memory" in groups:
         wall_s += memory_seconds(call_s)
-    return replace(planned, macs=macs, call_s=call_s, wall_s=wall_s)
+    return replace(planned, call_s=call_s, wall_s=wall_s)
+
+
+def _static(case: Case, cost: Totals | None, machine: Machine) -> dict[str, float]:
+    """What the closed form says of a pass; a training is not one, and other models have none."""
+    if cost is None or case.mode == "fit":
+        return {}
+    axes = {"batch": case.batch, "dtype": case.dtype, "mode": case.mode}
+    return static_metrics(cost, ceilings=machine.ceilings, **axes)
 
 
 def unit_seconds(call_s: float, slice_s: float = SECONDS_PER_UNIT) -> float:

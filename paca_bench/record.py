@@ -7,8 +7,11 @@ A case is measured in up to four *metric groups*, each in processes of its own:
 ==============  =====================================================================
 group           metrics (units are in the names)
 ==============  =====================================================================
-``complexity``  ``macs``, ``flops``, ``elementwise_ops`` (forward, one image), ``params``
-``latency``     ``latency_s`` with ``latency_low_s``/``latency_high_s``, ``images_per_s``
+``complexity``  ``macs``, ``flops``, ``elementwise_ops`` (forward, one image),
+                ``backward_macs``, ``params``, ``moved_bytes``, ``intensity_flops_per_byte``,
+                ``bound_s`` (least seconds of a call, by the roofline)
+``latency``     ``latency_s`` with ``latency_low_s``/``latency_high_s``, ``images_per_s``,
+                ``roof_share`` (``bound_s`` over ``latency_s``)
 ``memory``      ``peak_memory_bytes`` over the base, ``predicted_peak_memory_bytes``
 ``accuracy``    ``accuracy`` (test top-1, 0 to 1) with ``accuracy_low``/``accuracy_high``
 ==============  =====================================================================

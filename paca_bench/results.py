@@ -23,6 +23,11 @@ METRIC_COLUMNS = (
     "flops",
     "params",
     "elementwise_ops",
+    "backward_macs",
+    "moved_bytes",
+    "intensity_flops_per_byte",
+    "bound_s",
+    "roof_share",
     "latency_s",
     "latency_low_s",
     "latency_high_s",
@@ -49,7 +54,8 @@ def load_results(path: PathLike | Iterable[PathLike]) -> pd.DataFrame:
           where the group was not asked for).
         * metrics, NaN where not measured: see ``METRIC_COLUMNS`` and
           ``paca_bench.record``; ``macs``, ``flops`` and ``elementwise_ops`` are of one
-          forward pass of one image in every mode.
+          forward pass of one image in every mode, ``backward_macs`` of one backward pass;
+          ``moved_bytes``, ``bound_s`` and ``roof_share`` of one call in the case's mode.
         * ``latency_samples_s`` (one list per process) and ``accuracy_samples``.
         * ``kernel_path``: which attention kernel ran; ``details``: everything else.
 

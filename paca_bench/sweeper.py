@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paca_bench.attention.registry import mechanisms
+from paca_bench.complexity.roofline import Ceilings
 from paca_bench.data.registry import check_dataset
 from paca_bench.environment import resolve_device
 from paca_bench.errors import NothingMeasuredError, PacaBenchError, StoreError
@@ -103,16 +104,17 @@ def sweep(
         from paca_bench.runner import Runner
 
         _check_inputs(spec)
-        probe = pool.execute({"kind": "probe", "device": spec.device}, PROBE_TIMEOUT_S)
+        job = {"kind": "probe", "device": spec.device, "dtypes": list(spec.dtypes)}
+        probe = pool.execute(job, PROBE_TIMEOUT_S)
         if probe.status is not Status.OK:
             raise PacaBenchError(f"the device could not be probed: {probe.reason}")
         device, environment = probe.details["device"], probe.details["environment"]
-        machine = Machine(probe.metrics["peak_macs_per_s"], True)
+        machine = Machine.measured(Ceilings.from_json(probe.details["ceilings"]))
         planned = make_plan(spec, device, machine)
         header = {
             "paca_bench": environment["paca_bench"],
             "spec": spec.to_json(),
-            "environment": {**environment, "ceilings": dict(probe.metrics)},
+            "environment": {**environment, "ceilings": probe.details["ceilings"]},
         }
         if previous is None:
             # The lock comes first, so that of two sweeps only one writes a header.

@@ -101,11 +101,14 @@ def _limit_memory() -> None:
 def _probe(job: Job) -> Outcome:
     """The environment, and how fast the device multiplies and copies."""
     device = resolve_device(job["device"])
-    ceilings = measure_ceilings(device)
+    ceilings = measure_ceilings(device, job["dtypes"])
     return Outcome(
         status=Status.OK,
-        metrics=ceilings,
-        details={"device": device, "environment": describe_environment(device)},
+        details={
+            "device": device,
+            "environment": describe_environment(device),
+            "ceilings": ceilings.to_json(),
+        },
     )
 
 

@@ -96,6 +96,9 @@ class FakeMachine:
         return [Case.from_json(j["case"]).id for _, j in self.jobs if j["kind"] == group]
 
 
+CEILINGS = {"macs_per_s": {"float32": 4e10}, "bytes_per_s": [[2**15, 1e11], [2**27, 1e10]]}
+
+
 class FakePool:
     """A ``WorkerPool`` whose jobs the fake machine runs; give ``sweeper.WorkerPool`` one.
 
@@ -107,8 +110,7 @@ class FakePool:
         self.environment = environment
         self.probe = Outcome(
             status=Status.OK,
-            metrics={"peak_macs_per_s": 4e10},
-            details={"device": "cpu", "environment": environment},
+            details={"device": "cpu", "environment": environment, "ceilings": CEILINGS},
         )
         self.probes = 0
 

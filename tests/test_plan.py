@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from paca_bench.attention import registry
 from paca_bench.axes import parse_duration
 from paca_bench.errors import SpecError
-from paca_bench.models.subject import case_macs
+from paca_bench.models.subject import case_cost
 from paca_bench.plan import ACCURACY_SHARE, Machine, PlannedCase, fit_budget, make_plan
 from paca_bench.record import Case, Status
 from paca_bench.spec import make_spec
 
-MACHINE = Machine(4e10, True)
+MACHINE = Machine(4e10)
 
 
 def plan(machine: Machine = MACHINE, **changes: Any) -> list[PlannedCase]:
@@ -95,12 +95,12 @@ def test_an_unsupported_case_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     from paca_bench import plan as plan_module
     from paca_bench.errors import UnsupportedError
 
-    def macs(case: Case) -> int:
+    def cost(case: Case) -> Any:
         if case.mechanism == "vit":
             raise UnsupportedError("the grid is too small")
-        return case_macs(case)
+        return case_cost(case)
 
-    monkeypatch.setattr(plan_module, "case_macs", macs)
+    monkeypatch.setattr(plan_module, "case_cost", cost)
     planned = plan(metrics="complexity,latency,memory", mode="forward", level="host")
     refused = [p for p in planned if p.refused]
     assert [p.case.mechanism for p in refused] == ["vit", "vit"]
@@ -151,7 +151,7 @@ def test_predictions_grow_with_the_work() -> None:
     assert times[vit.format(1024, "forward", 1)] > times[vit.format(512, "forward", 1)]
     assert times[vit.format(512, "train", 1)] > times[vit.format(512, "forward", 1)]
     assert times[vit.format(512, "forward", 64)] > times[vit.format(512, "forward", 1)]
-    slower = {p.case.id: p.wall_s for p in plan(Machine(1e9, True), batch="1,64", res="512,1024")}
+    slower = {p.case.id: p.wall_s for p in plan(Machine(1e9), batch="1,64", res="512,1024")}
     assert all(slower[case] > wall_s for case, wall_s in times.items())
 
 

@@ -26,7 +26,7 @@ def test_the_names_are_the_files() -> None:
 def test_each_makes_a_plan_with_something_to_do(name: str) -> None:
     spec = make_spec(read_suite(name))
     assert suite_title(name)
-    planned = make_plan(spec, "cpu", Machine(4e10, True))
+    planned = make_plan(spec, "cpu", Machine(4e10))
     assert any(one.to_run for one in planned)
 
 

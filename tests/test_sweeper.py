@@ -23,7 +23,7 @@ from paca_bench.spec import SweepSpec, read_suite
 from paca_bench.store import RunFolder
 from paca_bench.sweeper import make_sweep_spec, preview, sweep
 from paca_bench.workers import Outcome
-from tests.fakes import ENVIRONMENT, FakeMachine, FakePool, Killed
+from tests.fakes import CEILINGS, ENVIRONMENT, FakeMachine, FakePool, Killed
 from tests.test_store import snapshot
 
 TINY = {"res": "64", "mechanism": "vit", "mode": "forward", "level": "layer", "metrics": "latency"}
@@ -47,7 +47,7 @@ def test_a_sweep_makes_a_run_that_says_how_it_was_made(tmp_path: Path, pool: Fak
     assert [r.case.id for r in run.records()] == ["layer-nano-s1/vit/64/forward/b1/float32/cpu"]
     assert run.header["paca_bench"] == "0.1.0"
     assert SweepSpec.from_json(run.header["spec"]) == make_sweep_spec(None, TINY)
-    assert run.header["environment"] == {**ENVIRONMENT, "ceilings": {"peak_macs_per_s": 4e10}}
+    assert run.header["environment"] == {**ENVIRONMENT, "ceilings": CEILINGS}
     assert run.header["started_at"] <= run.header["finished_at"]
 
 
