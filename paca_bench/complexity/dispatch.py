@@ -1,4 +1,4 @@
-"""Count the work of a module from the operators that torch dispatches.
+"""Count the work of a module, forward and backward, from the operators that torch dispatches.
 
 The count runs on the meta device, where a tensor is a shape and nothing is computed, or on
 real tensors; it is the same on every device and for every attention kernel. It is the second
@@ -8,74 +8,106 @@ of three independent counts, beside the closed form and ``fvcore_handles``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from paca_bench.complexity.operators import is_known, operator_work
+# products: imported for the rules that it registers.
+from paca_bench.complexity import products  # noqa: F401
+from paca_bench.complexity.attention_work import WholeAttention
+from paca_bench.complexity.meta import MetaCopy, OnMeta, run
+from paca_bench.complexity.module_names import ModuleNames
+from paca_bench.complexity.operators import is_known, operator_name, operator_work
 
 
 @dataclass(frozen=True)
 class Counts:
-    """The work of one call.
+    """The work of one pass.
 
     Attributes:
-        macs: multiply-accumulates of matrix-like work, forward.
-        elementwise_ops: all other arithmetic, by the convention of ``operators``, forward.
+        macs: multiply-accumulates of matrix-like work.
+        elementwise_ops: all other arithmetic, by the convention of ``operators``.
+        moved_bytes: operands and results of matrix-like work, each moved once, in bytes.
         by_operator: operator (``aten.addmm``) -> multiply-accumulates; those without are absent.
         by_module: qualified name of the innermost module that ran it -> multiply-accumulates.
         by_category: ``linear``, ``convolution``, ``matmul``, ``attention_product`` or a
             category that a user registered -> multiply-accumulates.
-        backward_macs: multiply-accumulates of the backward pass; None if not asked for.
+        bytes_by_operator: operator -> moved bytes.
+        bytes_by_category: category -> moved bytes.
+        backward: the work of the backward pass alone; None if not asked for.
     """
 
     macs: int
     elementwise_ops: int
+    moved_bytes: int
     by_operator: dict[str, int] = field(default_factory=dict)
     by_module: dict[str, int] = field(default_factory=dict)
     by_category: dict[str, int] = field(default_factory=dict)
-    backward_macs: int | None = None
+    bytes_by_operator: dict[str, int] = field(default_factory=dict)
+    bytes_by_category: dict[str, int] = field(default_factory=dict)
+    backward: Counts | None = None
 
     @property
     def flops(self) -> int:
         """Two per multiply-accumulate, by definition."""
         return 2 * self.macs
 
+    @property
+    def backward_macs(self) -> int | None:
+        """Multiply-accumulates of the backward pass; None if not asked for."""
+        return None if self.backward is None else self.backward.macs
 
-def count(module: nn.Module, input_shape: Sequence[int], *, backward: bool = False) -> Counts:
+
+def count(
+    module: nn.Module,
+    input_shape: Sequence[int],
+    *,
+    backward: bool = False,
+    input_gradient: bool = True,
+) -> Counts:
     """Count one call ``module(x)``, ``x`` of ``input_shape``, without computing it.
 
     Args:
         module: on any device; its tensors are replaced by their shapes for the count.
         input_shape: of the one input, batch included.
-        backward: also count the backward pass of ``module(x).sum()``, with the gradients of
-            all parameters that want one and of the input.
+        backward: also count the backward pass from a gradient of all outputs to those of all
+            parameters that want one and of ``x``.
+        input_gradient: in the backward pass, ``x`` wants a gradient, as inside a network; False
+            for images, whose gradient nobody asks for.
 
     Raises:
         CountError: an operator has no counter.
     """
-    stand_ins = {name: _stand_in(t) for name, t in _named_tensors(module)}
-    dtype = next((t.dtype for t in stand_ins.values() if t.is_floating_point()), torch.float32)
-    with torch.device("meta"):
-        x = torch.empty(tuple(input_shape), dtype=dtype)
-
-        def call(x: Tensor) -> Any:
-            return functional_call(module, stand_ins, (x,))
-
-        with _module_names(module) as names:
-            forward = _count_forward(call, (x,), names)
+    copy = MetaCopy(module)
+    x = copy.new_input(input_shape)
+    with ModuleNames(module) as names:
+        forward = _Counting(names)
+        with torch.inference_mode(), forward:
+            copy(x)
         if not backward:
-            return forward
-        out = call(x.requires_grad_())
-        with _Counting([]) as counting:
-            out.sum().backward()
-    return Counts(**{**vars(forward), "backward_macs": sum(counting.by_operator.values())})
+            return forward.counts()
+        return replace(forward.counts(), backward=_backward(copy, x, names, input_gradient))
+
+
+def _backward(copy: MetaCopy, x: Tensor, names: ModuleNames, input_gradient: bool) -> Counts:
+    wanted = [t for t in copy.tensors.values() if t.requires_grad]
+    if input_gradient:
+        wanted.append(x.requires_grad_())
+    counting = _Counting(names)
+    with torch.enable_grad(), WholeAttention():
+        with OnMeta():
+            results = tree_leaves(copy(x))
+        outputs = [t for t in results if isinstance(t, Tensor) and t.requires_grad]
+        gradients = [torch.empty_like(t) for t in outputs]
+        if outputs:
+            with counting:
+                torch.autograd.grad(outputs, wanted, gradients, allow_unused=True)
+    return counting.counts()
 
 
 def count_call(function: Callable[..., Any], *args: Any) -> Counts:
@@ -84,80 +116,61 @@ def count_call(function: Callable[..., Any], *args: Any) -> Counts:
     Raises:
         CountError: an operator has no counter.
     """
-    return _count_forward(function, args, [])
-
-
-def _count_forward(function: Callable[..., Any], args: tuple[Any, ...], names: list[str]) -> Counts:
-    # Inference mode hands over composite operators whole, scaled_dot_product_attention among
-    # them, before torch picks a kernel: that makes the count the same for all kernels.
-    with torch.inference_mode(), _Counting(names) as counting:
+    counting = _Counting()
+    with torch.inference_mode(), counting:
         function(*args)
-    return Counts(
-        macs=sum(counting.by_operator.values()),
-        elementwise_ops=counting.elementwise_ops,
-        by_operator=dict(counting.by_operator),
-        by_module=dict(counting.by_module),
-        by_category=dict(counting.by_category),
-    )
+    return counting.counts()
 
 
 class _Counting(TorchDispatchMode):
-    """Adds up the work of every operator; ``names`` ends with the module that is running."""
+    """Adds up the work of every operator.
 
-    def __init__(self, names: list[str]) -> None:
+    Inference mode hands over composite operators whole, ``scaled_dot_product_attention`` among
+    them, before torch picks a kernel: that makes the count of a forward pass the same for all
+    kernels.
+    """
+
+    def __init__(self, names: ModuleNames | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.names = names
-        self.elementwise_ops = 0
-        self.by_operator: Counter[str] = Counter()
-        self.by_module: Counter[str] = Counter()
-        self.by_category: Counter[str] = Counter()
+        self._names = names
+        self._elementwise_ops = 0
+        self._by_operator: Counter[str] = Counter()
+        self._by_module: Counter[str] = Counter()
+        self._by_category: Counter[str] = Counter()
+        self._bytes_by_operator: Counter[str] = Counter()
+        self._bytes_by_category: Counter[str] = Counter()
+
+    def counts(self) -> Counts:
+        """The sums so far."""
+        return Counts(
+            macs=self._by_operator.total(),
+            elementwise_ops=self._elementwise_ops,
+            moved_bytes=self._bytes_by_operator.total(),
+            by_operator=dict(self._by_operator),
+            by_module=dict(self._by_module),
+            by_category=dict(self._by_category),
+            bytes_by_operator=dict(self._bytes_by_operator),
+            bytes_by_category=dict(self._bytes_by_category),
+        )
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        operator = str(func.overloadpacket)
+        operator = operator_name(func)
         if not is_known(operator):
             with self:
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts
-        out = func(*args, **kwargs)
+        out = run(func, args, kwargs)
         category, work = operator_work(operator, args, kwargs, out)
-        self.elementwise_ops += work.elementwise_ops
+        self._elementwise_ops += work.elementwise_ops
         if work.macs:
-            self.by_operator[operator] += work.macs
-            self.by_category[category] += work.macs
-            self.by_module[self.names[-1] if self.names else ""] += work.macs
+            self._by_operator[operator] += work.macs
+            self._by_category[category] += work.macs
+            self._by_module[self._names.innermost() if self._names else ""] += work.macs
+        if work.moved_bytes:
+            self._bytes_by_operator[operator] += work.moved_bytes
+            self._bytes_by_category[category] += work.moved_bytes
         return out
-
-
-def _named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from module.named_parameters()
-    yield from module.named_buffers()
-
-
-def _stand_in(tensor: Tensor) -> Tensor:
-    return tensor.detach().to("meta").requires_grad_(tensor.requires_grad)
-
-
-@contextmanager
-def _module_names(module: nn.Module) -> Iterator[list[str]]:
-    """A stack of the qualified names of the modules that are running, outermost first."""
-    stack: list[str] = []
-
-    def enter(name: str) -> Callable[..., None]:
-        return lambda *_: stack.append(name)
-
-    def leave(*_: Any) -> None:
-        stack.pop()
-
-    handles = []
-    for name, child in module.named_modules():
-        handles.append(child.register_forward_pre_hook(enter(name)))
-        handles.append(child.register_forward_hook(leave, always_call=True))
-    try:
-        yield stack
-    finally:
-        for handle in handles:
-            handle.remove()

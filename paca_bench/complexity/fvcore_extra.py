@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from paca_bench.complexity.meta import OnMeta
+from paca_bench.complexity.operators import operator_name
 
 # fvcore.nn.jit_handles, for norms with weight and bias in eval mode: flops per element.
 WEIGHTS = {"layer_norm": 5, "batch_norm": 2, "bilinear": 4, "pooling": 1}
@@ -23,16 +25,6 @@ _KINDS = {
     "aten.batch_norm": "batch_norm",
     "aten.upsample_bilinear2d": "bilinear",
     "aten.adaptive_avg_pool2d": "pooling",
-}
-# Operator -> the shape of its result. torch finds these out too, but on the meta device that
-# takes most of the time of a trace.
-_SHAPES: dict[str, Callable[..., Sequence[int]]] = {
-    **dict.fromkeys(
-        ("aten.layer_norm", "aten.batch_norm", "aten.gelu", "aten.relu", "aten.softmax"),
-        lambda x, *_: x.shape,
-    ),
-    "aten.linear": lambda x, weight, *_: (*x.shape[:-1], weight.shape[0]),
-    "aten.scaled_dot_product_attention": lambda q, _k, v, *_: (*q.shape[:-1], v.shape[-1]),
 }
 
 
@@ -46,9 +38,9 @@ def fvcore_elements(build: Callable[[], nn.Module], input_shape: Sequence[int]) 
     with torch.device("meta"):
         module = build().eval()
         x = torch.empty(tuple(input_shape))
-    # Inference mode hands over composite operators whole, as fvcore sees them.
-    with torch.inference_mode(), _Elements() as counting:
-        module(x)
+        # Inference mode hands over composite operators whole, as fvcore sees them.
+        with torch.inference_mode(), _Elements() as counting:
+            module(x)
     return dict(counting.by_kind)
 
 
@@ -57,20 +49,16 @@ def extra_flops(elements: Mapping[str, int]) -> int:
     return sum(WEIGHTS[kind] * count for kind, count in elements.items())
 
 
-class _Elements(TorchDispatchMode):
+class _Elements(OnMeta):
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.by_kind: Counter[str] = Counter()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        operator = str(func.overloadpacket)
-        if operator in _SHAPES:
-            out = torch.empty(_SHAPES[operator](*args), device="meta")
-        else:
-            out = func(*args, **(kwargs or {}))
-        kind = _KINDS.get(operator)
+        out = super().__torch_dispatch__(func, types, args, kwargs)
+        kind = _KINDS.get(operator_name(func))
         if kind is not None:
             counted: Tensor = out if kind == "bilinear" else args[0]
             self.by_kind[kind] += counted.numel()

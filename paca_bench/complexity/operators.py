@@ -1,16 +1,15 @@
-"""What each operator costs: a rule for every operator that the dispatch counter may meet.
+"""What each operator costs: the registry of rules, and the rules of all but matrix-like work.
 
-Matrix-like work is counted in multiply-accumulates, everything else in elementwise
-operations, by one convention:
+Matrix-like work (``products``, ``attention_work``) is counted in multiply-accumulates and in
+the bytes that it must move, everything else in elementwise operations, by one convention:
 
 - a pointwise operator, a softmax, a normalisation, a dropout or an interpolation is one
   operation for each element of its output, however many instructions it takes;
-- a reduction or a pooling is one operation for each element of its input;
-- an attention operator is its two products, plus one elementwise operation for each score
-  (the softmax) and one more if a mask is added, whichever kernel computes it; masked scores
-  are counted like the others;
-- a convolution is counted with its padding, a bias is part of the product that it follows;
-- views, copies, gathers and the making of tensors cost nothing (``FREE``).
+- a reduction, a pooling or the backward of a normalisation is one operation for each element
+  of its input;
+- views, copies, gathers and the making of tensors cost nothing (``FREE``);
+- only matrix-like work moves bytes: elementwise work is taken as fused into its neighbours,
+  so that time computed from the bytes is a lower bound.
 
 An operator without a rule is an error, never a silent zero.
 """
@@ -18,22 +17,33 @@ An operator without a rule is an error, never a silent zero.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from paca_bench.errors import CountError
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one call of an operator costs."""
+    """What one call of an operator costs.
+
+    Attributes:
+        macs: multiply-accumulates.
+        elementwise_ops: all other arithmetic.
+        moved_bytes: operands read once and results written once, in bytes. None, from a rule,
+            stands for all of its tensors of two dimensions or more where there are
+            multiply-accumulates, else for nothing.
+    """
 
     macs: int = 0
     elementwise_ops: int = 0
+    moved_bytes: int | None = None
 
 
 # Positional arguments, keyword arguments and result of the call -> its cost.
@@ -46,7 +56,8 @@ def register_counter(*operators: str, category: str) -> Callable[[Rule], Rule]:
     """Decorator: the cost of operators, named ``namespace.name`` (``aten.mm``, ``mylib.scan``).
 
     The decorated function takes the call's positional arguments, its keyword arguments and its
-    result, and returns a ``Work``. ``category`` groups multiply-accumulates in the report.
+    result, and returns a ``Work``. ``category`` groups multiply-accumulates in the report. An
+    operator that is differentiated needs a rule for its backward operator as well.
 
     Raises:
         CountError: an operator has a rule already.
@@ -62,32 +73,63 @@ def register_counter(*operators: str, category: str) -> Callable[[Rule], Rule]:
     return register
 
 
+@cache
+def operator_name(func: Any) -> str:
+    """``namespace.name`` of an overload."""
+    return str(func.overloadpacket)
+
+
 def is_known(operator: str) -> bool:
     """True if ``operator`` is counted as a whole, instead of through its parts."""
-    return any(operator in names for names in (_rules, FREE, REDUCTIONS, PER_OUTPUT))
+    return operator in _rules or operator in _BY_CONVENTION
 
 
 def operator_work(
     operator: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any
 ) -> tuple[str, Work]:
-    """The category and the cost of one call.
+    """The category and the cost of one call; its ``moved_bytes`` are a number.
 
     Raises:
         CountError: no rule knows the operator.
     """
     if operator in _rules:
         category, rule = _rules[operator]
-        return category, rule(args, kwargs, out)
+        work = rule(args, kwargs, out)
+        if work.moved_bytes is None:
+            moved = tensor_bytes(_matrices((args, kwargs, out))) if work.macs else 0
+            work = replace(work, moved_bytes=moved)
+        return category, work
     if operator in FREE:
-        return "free", Work()
-    if operator in REDUCTIONS:
-        return "elementwise", Work(elementwise_ops=_first_tensor(args).numel())
-    if operator in PER_OUTPUT or _is_pointwise(operator):
-        return "elementwise", Work(elementwise_ops=_first_tensor(out).numel())
-    raise CountError(
-        f"no counter knows the operator {operator}; add one with "
-        f'@paca_bench.complexity.operators.register_counter("{operator}", category=...)'
-    )
+        return "free", NOTHING
+    if operator in PER_INPUT:
+        counted = args
+    elif operator in PER_OUTPUT or _is_pointwise(operator):
+        counted = out
+    else:
+        raise CountError(
+            f"no counter knows the operator {operator}; add one with "
+            f'@paca_bench.complexity.operators.register_counter("{operator}", category=...)'
+        )
+    return "elementwise", Work(elementwise_ops=_first_tensor(counted).numel(), moved_bytes=0)
+
+
+NOTHING = Work(moved_bytes=0)
+
+
+def tensor_bytes(tensors: Iterable[Tensor | None]) -> int:
+    """Bytes of the elements of all, each once; of an expanded tensor those it repeats."""
+    return sum(_distinct(t) * t.element_size() for t in tensors if t is not None)
+
+
+def _distinct(tensor: Tensor) -> int:
+    stride = tensor.stride()
+    if 0 not in stride:
+        return tensor.numel()
+    return math.prod(n for n, step in zip(tensor.shape, stride, strict=True) if step)
+
+
+def _matrices(values: Any) -> list[Tensor]:
+    return [t for t in tree_leaves(values) if isinstance(t, Tensor) and t.dim() >= 2]
 
 
 def _first_tensor(value: Any) -> Tensor:
@@ -98,6 +140,7 @@ def _first_tensor(value: Any) -> Tensor:
     return value
 
 
+@cache
 def _is_pointwise(operator: str) -> bool:
     """By torch's own tag; the in-place ``add_`` is what ``add`` is."""
     namespace, _, name = operator.partition(".")
@@ -107,121 +150,6 @@ def _is_pointwise(operator: str) -> bool:
     )
 
 
-@register_counter("aten.linear", category="linear")
-def _linear(args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> Work:
-    return Work(macs=out.numel() * args[1].shape[-1])
-
-
-@register_counter("aten.mm", "aten.mv", "aten.dot", category="linear")
-def _matrix_product(args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> Work:
-    return Work(macs=out.numel() * args[0].shape[-1])
-
-
-@register_counter("aten.addmm", "aten.addmv", "aten._addmm_activation", category="linear")
-def _matrix_product_and_bias(args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> Work:
-    return Work(macs=out.numel() * args[1].shape[-1])
-
-
-@register_counter("aten.bmm", category="matmul")
-def _batched_product(args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> Work:
-    return Work(macs=out.numel() * args[0].shape[-1])
-
-
-@register_counter("aten.baddbmm", "aten.baddbmm_", category="matmul")
-def _batched_product_and_bias(args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> Work:
-    return Work(macs=out.numel() * args[1].shape[-1])
-
-
-@register_counter("aten.addbmm", "aten.addbmm_", category="matmul")
-def _summed_batched_product(args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> Work:
-    batch, _, inner = args[1].shape
-    return Work(macs=out.numel() * batch * inner)
-
-
-@register_counter("aten.convolution", "aten._convolution", category="convolution")
-def _convolution(args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor) -> Work:
-    source, weight, transposed = args[0], args[1], args[6]
-    # A weight is [out, in/groups, kernel...]; of a transposed convolution
-    # [in, out/groups, kernel...], which each element of the *input* is spread with.
-    elements = source.numel() if transposed else out.numel()
-    return Work(macs=elements * math.prod(weight.shape[1:]))
-
-
-@register_counter("aten.convolution_backward", category="convolution")
-def _convolution_backward(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> Work:
-    gradient, source, weight, transposed, wanted = *args[:3], args[7], args[10]
-    elements = source.numel() if transposed else gradient.numel()
-    # The gradients of input and weight are each as much work as the convolution itself.
-    return Work(macs=elements * math.prod(weight.shape[1:]) * (wanted[0] + wanted[1]))
-
-
-def attention_work(query: Tensor, key: Tensor, value: Tensor, *, masked: bool) -> Work:
-    """The products ``q kᵀ`` and ``p v`` of ``[..., h, N, d]`` queries, keys and values."""
-    scores = math.prod(query.shape[:-1]) * key.shape[-2]
-    return Work(
-        macs=scores * (query.shape[-1] + value.shape[-1]),
-        elementwise_ops=scores * (2 if masked else 1),
-    )
-
-
-@register_counter(
-    "aten.scaled_dot_product_attention",
-    "aten._scaled_dot_product_attention_math",
-    "aten._scaled_dot_product_efficient_attention",
-    "aten._scaled_dot_product_cudnn_attention",
-    "aten._scaled_dot_product_fused_attention_overrideable",
-    category="attention_product",
-)
-def _attention(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> Work:
-    mask = args[3] if len(args) > 3 else kwargs.get("attn_mask", kwargs.get("attn_bias"))
-    return attention_work(*args[:3], masked=mask is not None)
-
-
-@register_counter(
-    "aten._scaled_dot_product_flash_attention",
-    "aten._scaled_dot_product_flash_attention_for_cpu",
-    category="attention_product",
-)
-def _flash_attention(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> Work:
-    return attention_work(*args[:3], masked=kwargs.get("attn_mask") is not None)
-
-
-@register_counter(
-    "aten._flash_attention_forward",
-    "aten._efficient_attention_forward",
-    category="attention_product",
-)
-def _heads_last_attention(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> Work:
-    """The kernels behind the above, whose tensors are ``[B, N, h, d]``."""
-    # Both take (query, key, value, ...); a packed batch of ragged lengths gives its offsets
-    # as tensors, and those are not read here.
-    if any(isinstance(a, Tensor) and not a.is_floating_point() for a in args[3:]):
-        raise CountError(
-            "attention over a packed batch of ragged lengths cannot be counted from its shapes; "
-            "pass one image at a time"
-        )
-    query, key, value = (t.transpose(1, 2) for t in args[:3])
-    return attention_work(query, key, value, masked=False)
-
-
-@register_counter(
-    "aten._scaled_dot_product_flash_attention_backward",
-    "aten._scaled_dot_product_flash_attention_for_cpu_backward",
-    "aten._scaled_dot_product_efficient_attention_backward",
-    "aten._scaled_dot_product_cudnn_attention_backward",
-    "aten._scaled_dot_product_fused_attention_overrideable_backward",
-    category="attention_product",
-)
-def _attention_backward(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> Work:
-    """The four products of the gradients.
-
-    A fused kernel computes the scores a second time instead of keeping them. That is the
-    kernel's choice, not the mechanism's work, and is not counted; so all paths agree.
-    """
-    forward = attention_work(*args[1:4], masked=False)
-    return Work(macs=2 * forward.macs, elementwise_ops=forward.elementwise_ops)
-
-
 def _names(text: str) -> frozenset[str]:
     return frozenset(f"aten.{name}" for name in text.split())
 
@@ -229,27 +157,35 @@ def _names(text: str) -> frozenset[str]:
 # One operation for each element of the (first) output, beside what torch tags as pointwise.
 PER_OUTPUT = _names(
     """
-    _softmax _safe_softmax _log_softmax _softmax_backward_data _log_softmax_backward_data
-    native_layer_norm native_layer_norm_backward native_group_norm native_group_norm_backward
-    native_batch_norm native_batch_norm_backward _native_batch_norm_legit
+    softmax log_softmax _softmax _safe_softmax _log_softmax
+    _softmax_backward_data _log_softmax_backward_data
+    layer_norm group_norm batch_norm rms_norm
+    native_layer_norm native_group_norm native_batch_norm _native_batch_norm_legit
     _native_batch_norm_legit_no_training _batch_norm_with_update _batch_norm_no_update
-    batch_norm_backward cudnn_batch_norm cudnn_batch_norm_backward
-    _fused_rms_norm _fused_rms_norm_backward
+    cudnn_batch_norm _fused_rms_norm
     native_dropout bernoulli bernoulli_ rand_like randn_like uniform_ normal_ cumsum
     upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_bilinear2d
     upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa grid_sampler_2d
-    upsample_nearest2d_backward upsample_bilinear2d_backward upsample_bicubic2d_backward
-    _adaptive_avg_pool2d_backward avg_pool2d_backward max_pool2d_with_indices_backward
+    upsample_nearest1d_backward upsample_nearest2d_backward upsample_nearest3d_backward
+    upsample_bilinear2d_backward upsample_bicubic2d_backward
+    _upsample_bilinear2d_aa_backward _upsample_bicubic2d_aa_backward grid_sampler_2d_backward
+    _adaptive_avg_pool2d_backward _adaptive_avg_pool3d_backward adaptive_max_pool2d_backward
+    avg_pool2d_backward avg_pool3d_backward
+    max_pool2d_with_indices_backward max_pool3d_with_indices_backward
+    value_selecting_reduction_backward reflection_pad2d_backward replication_pad2d_backward col2im
     """
 )
 
-# One operation for each element of the input.
-REDUCTIONS = _names(
+# One operation for each element of the first argument. The gradients of a norm are here, since
+# only some of them may be wanted.
+PER_INPUT = _names(
     """
     sum mean amax amin max min prod any all argmax argmin std var var_mean logsumexp norm
     linalg_vector_norm topk sort
     _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool2d avg_pool2d
     avg_pool3d max_pool2d_with_indices max_pool3d_with_indices
+    native_layer_norm_backward native_group_norm_backward native_batch_norm_backward
+    batch_norm_backward cudnn_batch_norm_backward _fused_rms_norm_backward
     """
 )
 
@@ -257,7 +193,7 @@ FREE = _names(
     """
     alias as_strided detach expand permute select slice split split_with_sizes squeeze t
     transpose unbind unfold unsqueeze view view_as_complex view_as_real _reshape_alias as_strided_
-    _unsafe_view reshape diagonal narrow lift_fresh
+    _unsafe_view reshape diagonal narrow lift_fresh flatten chunk
 
     clone copy copy_ _to_copy contiguous cat stack repeat repeat_interleave roll flip
     constant_pad_nd reflection_pad2d replication_pad2d pixel_shuffle pixel_unshuffle
@@ -272,3 +208,5 @@ FREE = _names(
     zeros_like zero_ fill_ fill randn rand _local_scalar_dense resize_
     """
 )
+
+_BY_CONVENTION = FREE | PER_INPUT | PER_OUTPUT

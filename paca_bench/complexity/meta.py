@@ -1,0 +1,74 @@
+"""Modules and operators on the meta device, where a tensor is a shape and nothing is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from paca_bench.complexity.meta_rules import RULES
+
+
+class OnMeta(TorchDispatchMode):
+    """While active, operators on meta tensors take the short way where there is one."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return run(func, args, kwargs or {})
+
+
+def run(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """``func(*args, **kwargs)``: by its rule if it has one and its tensors are on meta."""
+    rule = RULES.get(func)
+    if rule is not None and _first(args).is_meta:
+        out = rule(*args, **kwargs)
+        if out is not NotImplemented:
+            return out
+    return func(*args, **kwargs)
+
+
+def _first(args: Sequence[Any]) -> Tensor:
+    first: Any = args[0]
+    tensor: Tensor = first if isinstance(first, Tensor) else first[0]
+    return tensor
+
+
+class MetaCopy(nn.Module):
+    """Stands for a module on the meta device; the module itself is neither moved nor changed.
+
+    Attributes:
+        module: on any device.
+        tensors: name -> parameter or buffer of the module, on the meta device.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        own = dict([*module.named_parameters(), *module.named_buffers()])
+        self._replaces = not all(tensor.is_meta for tensor in own.values())
+        self.tensors = {n: _on_meta(t) for n, t in own.items()} if self._replaces else own
+
+    def new_input(self, shape: Sequence[int]) -> Tensor:
+        """A meta tensor of the dtype of the module's first floating-point tensor, or float32."""
+        dtypes = (t.dtype for t in self.tensors.values() if t.is_floating_point())
+        return torch.empty(tuple(shape), dtype=next(dtypes, torch.float32), device="meta")
+
+    def forward(self, *inputs: Any) -> Any:
+        """What the module gives for meta tensors."""
+        # Tensors that the module makes for itself are to be there as well.
+        with torch.device("meta"):
+            if self._replaces:
+                return functional_call(self.module, self.tensors, inputs)
+            return self.module(*inputs)
+
+
+def _on_meta(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("meta").requires_grad_(tensor.requires_grad)
