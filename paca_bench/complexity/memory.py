@@ -1,32 +1,33 @@
 """Predict the peak memory of one call from the lives of its tensors, computing nothing.
 
-The module runs on fake tensors: shapes with a device, for which torch takes the same
-decisions (layouts, copies, attention kernel) as for real ones. Every storage is counted from
-the operator that made it until nothing refers to it any more, and the largest sum is the
-peak; what kernels allocate for themselves is added by ``workspace``.
+The module runs on shapes, for which torch takes the same decisions (layouts, copies,
+attention kernel) as for real tensors. Every storage is counted from the operator that made it
+until nothing refers to it any more, and the largest sum is the peak; what kernels allocate
+for themselves is added by ``workspace``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.overrides import TorchFunctionMode
 
-from paca_bench.complexity.workspace import size_bytes, workspace_bytes
+from paca_bench.complexity.liveness import Liveness, stand_ins
+from paca_bench.complexity.workspace import size_bytes
 from paca_bench.errors import SpecError
+from paca_bench.models.checkpointing import checkpointed
 from paca_bench.models.subject import build_subject, input_shape
 from paca_bench.record import Case
+
+Kernel = Literal["fused", "math"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,9 @@ def predict_peak_memory(
     *,
     mode: str,
     dtype: torch.dtype,
-    kernel: Literal["fused", "math"] = "fused",
+    kernel: Kernel = "fused",
     input_gradient: bool = False,
+    checkpointing: bool = False,
 ) -> MemoryPrediction:
     """Predict the peak of ``build()(x)`` on the CPU.
 
@@ -65,26 +67,93 @@ def predict_peak_memory(
         kernel: ``fused`` is what torch picks, which is a fused attention wherever it has one
             (it has none for the gradient of a mask); ``math`` stores all scores.
         input_gradient: in ``train``, ``x`` wants a gradient, as inside a network.
+        checkpointing: in ``train``, the blocks keep their inputs alone and run again in the
+            backward pass; see ``models.checkpointing``.
 
     Raises:
         SpecError: ``mode`` is another one.
+        UnsupportedError: the module's shapes depend on values, or it has no known blocks to
+            checkpoint.
+        RuntimeError: torch cannot address tensors of that size.
     """
+    check_mode(mode)
+    return predict_module_memory(
+        build_on_meta(build),
+        input_shape,
+        mode=mode,
+        dtype=dtype,
+        kernel=kernel,
+        input_gradient=input_gradient,
+        checkpointing=checkpointing,
+    )
+
+
+def predict_case_memory(case: Case, *, checkpointing: bool = False) -> MemoryPrediction:
+    """Predict the peak of a case's forward pass or training step, as the sweep measures it.
+
+    Raises:
+        SpecError, UnsupportedError: the case cannot be built, or is a whole training.
+        RuntimeError: torch cannot address tensors of that size.
+    """
+    check_mode(case.mode)
+    module = build_on_meta(lambda: build_subject(case))
+    return predict_built_case(case, module, checkpointing=checkpointing)
+
+
+def predict_built_case(
+    case: Case, module: nn.Module, *, checkpointing: bool = False
+) -> MemoryPrediction:
+    """``predict_case_memory`` with the case's module built already."""
+    return predict_module_memory(
+        module,
+        input_shape(case),
+        mode=case.mode,
+        dtype=getattr(torch, case.dtype),
+        input_gradient=case.level == "layer",
+        checkpointing=checkpointing,
+    )
+
+
+def check_mode(mode: str) -> None:
+    """Raise ``SpecError`` unless memory is predicted for ``mode``."""
     if mode not in ("forward", "train"):
         raise SpecError(f"memory is predicted for the modes forward and train, not {mode!r}")
-    with torch.device("meta"):
-        module = build().train(mode == "train")
-    with FakeTensorMode(), _attention_kernel(kernel):
-        weights = {name: _stand_in(t, dtype) for name, t in _named_tensors(module)}
-        x = torch.empty(tuple(input_shape), dtype=dtype)
-        live = _LiveBytes([*weights.values(), x])
-        if mode == "forward":
-            with torch.no_grad(), live:
-                functional_call(module, weights, (x,))
-        else:
-            x.requires_grad_(input_gradient)
-            with live:
-                out = functional_call(module, weights, (x,))
-                out.float().sum().backward()
+
+
+def build_on_meta(build: Callable[[], nn.Module]) -> nn.Module:
+    """``build()``, with weights that are only shapes and are not initialised."""
+    with torch.device("meta"), _NoInitialisation():
+        return build()
+
+
+def predict_module_memory(
+    module: nn.Module,
+    input_shape: Sequence[int],
+    *,
+    mode: str,
+    dtype: torch.dtype,
+    kernel: Kernel = "fused",
+    input_gradient: bool = False,
+    checkpointing: bool = False,
+) -> MemoryPrediction:
+    """``predict_peak_memory`` of a module that is there already; its weights are not touched."""
+    training = mode == "train"
+    module.train(training)
+    step = _Step(module)
+    live = Liveness()
+    weights = stand_ins(live, [*step.named_parameters(), *step.named_buffers()], dtype)
+    x = live.given(
+        torch.empty(tuple(input_shape), device="meta"),
+        dtype,
+        requires_grad=training and input_gradient,
+    )
+    with (
+        checkpointed(module, checkpointing and training),
+        _attention_kernel(kernel),
+        torch.set_grad_enabled(training),
+        live,
+    ):
+        functional_call(step, weights, (x,))
     return MemoryPrediction(
         peak_bytes=live.peak,
         weights_bytes=sum(size_bytes(t) for t in weights.values()),
@@ -92,63 +161,40 @@ def predict_peak_memory(
     )
 
 
-def predict_case_memory(case: Case) -> MemoryPrediction:
-    """Predict the peak of a case's forward pass or training step, as the sweep measures it.
+class _Step(nn.Module):
+    """What is measured of a module: one call and, in training, its backward pass.
 
-    Raises:
-        SpecError, UnsupportedError: the case cannot be built, or is a whole training.
+    As a module, because a block that is checkpointed needs its weights in the backward pass.
     """
-    return predict_peak_memory(
-        lambda: build_subject(case),
-        input_shape(case),
-        mode=case.mode,
-        dtype=getattr(torch, case.dtype),
-        input_gradient=case.level == "layer",
-    )
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.training = module.training
+
+    def forward(self, x: Tensor) -> None:
+        """Call, and go back from the sum of the output."""
+        out = self.module(x)
+        if self.training:
+            out.float().sum().backward()
 
 
-class _LiveBytes(TorchDispatchMode):
-    """Keeps the sum of bytes of all storages made while it is active, and its maximum."""
+class _NoInitialisation(TorchFunctionMode):
+    """Leaves out what only sets values: shapes have none."""
 
-    def __init__(self, base: Iterable[Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.now = 0
-        self.peak = 0
-        # Storage -> its bytes; the base is known, and costs nothing.
-        self._sizes = {t.untyped_storage()._cdata: 0 for t in base}
-
-    def __torch_dispatch__(
+    def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for result in tree_leaves(out):
-            if isinstance(result, Tensor):
-                self._add(result.untyped_storage())
-        workspace = workspace_bytes(str(func.overloadpacket), args)
-        self.peak = max(self.peak, self.now + workspace)
-        return out
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init" or func in _SETS_VALUES:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
-    def _add(self, storage: torch.UntypedStorage) -> None:
-        key = storage._cdata
-        if key not in self._sizes:
-            self._sizes[key] = storage.nbytes()
-            self.now += storage.nbytes()
-            weakref.finalize(storage, self._remove, key)
 
-    def _remove(self, key: int) -> None:
-        self.now -= self._sizes.pop(key)
+_SETS_VALUES = frozenset(
+    {Tensor.uniform_, Tensor.normal_, Tensor.fill_, Tensor.zero_, Tensor.erfinv_, Tensor.clamp_}
+)
 
 
 def _attention_kernel(kernel: str) -> AbstractContextManager[None]:
     return sdpa_kernel(SDPBackend.MATH) if kernel == "math" else contextlib.nullcontext()
-
-
-def _named_tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
-    return [*module.named_parameters(), *module.named_buffers()]
-
-
-def _stand_in(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """A fake of the same layout on the CPU, in ``dtype`` if it has a floating-point one."""
-    kind = dtype if tensor.is_floating_point() else tensor.dtype
-    fake = torch.empty_strided(tensor.size(), tensor.stride(), dtype=kind)
-    return fake.requires_grad_(tensor.requires_grad)

@@ -19,6 +19,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from paca_bench.errors import UnsupportedError
 from paca_bench.measure.latency import make_call
+from paca_bench.models.checkpointing import checkpointed
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,12 @@ class CudaCounters(Protocol):
 
 
 def measure_peak_memory(
-    module: nn.Module, x: Tensor, mode: str, *, cuda: CudaCounters = torch.cuda
+    module: nn.Module,
+    x: Tensor,
+    mode: str,
+    *,
+    checkpointing: bool = False,
+    cuda: CudaCounters = torch.cuda,
 ) -> PeakMemory:
     """Peak memory of one call of ``module(x)``, after a first call that is not measured.
 
@@ -70,11 +76,19 @@ def measure_peak_memory(
         x: its input, on the same device.
         mode: ``forward`` (inference) or ``train`` (forward and backward; gradients of the
             weights count as over the base).
+        checkpointing: in ``train``, the blocks keep their inputs alone and run again in the
+            backward pass; see ``models.checkpointing``.
         cuda: what measures on CUDA.
 
     Raises:
-        UnsupportedError: the profiler of this build of torch reports no allocations.
+        UnsupportedError: the profiler of this build of torch reports no allocations, or the
+            module has no known blocks to checkpoint.
     """
+    with checkpointed(module, checkpointing):
+        return _measure(module, x, mode, cuda)
+
+
+def _measure(module: nn.Module, x: Tensor, mode: str, cuda: CudaCounters) -> PeakMemory:
     call, between = make_call(module, x, mode)
     call()
     between()

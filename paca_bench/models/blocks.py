@@ -69,6 +69,8 @@ class DepthwiseConv(nn.Module):
 class Block(nn.Module):
     """Attention and MLP, each behind a LayerNorm of ``eps`` and beside a residual path."""
 
+    is_block = True  # for activation checkpointing
+
     def __init__(self, dim: int, attention: Attention, mlp: nn.Module, *, eps: float) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=eps)

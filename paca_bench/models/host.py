@@ -18,6 +18,8 @@ NORM_EPS = 1e-6
 class Layer(nn.Module):
     """An attention module alone on a fixed grid, so that it takes one tensor."""
 
+    is_block = True  # for activation checkpointing
+
     def __init__(self, attention: Attention, grid: Grid) -> None:
         super().__init__()
         self.attention = attention
@@ -57,6 +59,8 @@ class Mlp(nn.Module):
 
 class Block(nn.Module):
     """Attention and MLP, each behind a LayerNorm and beside a residual path."""
+
+    is_block = True  # for activation checkpointing
 
     def __init__(self, dim: int, mlp_ratio: int, attention: Attention) -> None:
         super().__init__()

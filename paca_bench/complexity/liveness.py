@@ -1,0 +1,106 @@
+"""The most bytes of storages that are alive at once, while a call runs on shapes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from paca_bench.complexity.shapes import Operators, ShapeTensor, shape_tensor
+
+_operators = Operators()
+
+
+class Liveness(TorchDispatchMode):
+    """While active, runs operators on shapes and keeps the sum of live bytes and its maximum.
+
+    A storage counts from the operator that made it until the last tensor on it is gone.
+
+    Attributes:
+        now: bytes of the storages that are alive.
+        peak: the largest sum so far, with what an operator held for itself at that time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = 0
+        self.peak = 0
+        _operators.start()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: torch would wrap each dispatch for ``torch.compile``, which doubles its cost."""
+        return False
+
+    def given(
+        self, tensor: Tensor, dtype: torch.dtype | None = None, *, requires_grad: bool = False
+    ) -> ShapeTensor:
+        """A shape of ``tensor``'s layout, in ``dtype`` if given, that costs nothing."""
+        layout = _operators.layout(tensor, dtype)
+        return shape_tensor(layout, _Storage(self, 0), requires_grad=requires_grad)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        tensors: list[ShapeTensor] = []
+        key: tuple[Any, ...] = (func, *[self._key(arg, tensors) for arg in args])
+        if kwargs:
+            key += (*kwargs, *[self._key(value, tensors) for value in kwargs.values()])
+        answer = _operators.answer(func, key, args, kwargs or {}, tensors)
+        results = []
+        for layout, source, value in answer.results:
+            if layout is not None:
+                storage = _Storage(self, value) if source is None else tensors[source].held
+                results.append(shape_tensor(layout, storage))
+            else:
+                results.append(value if source is None else tensors[source])
+        self.peak = max(self.peak, self.now + answer.workspace_bytes)
+        return results[0] if answer.collect is None else answer.collect(results)
+
+    def _key(self, value: Any, tensors: list[ShapeTensor]) -> Any:
+        """What stands for an argument in a key; its tensors are appended to ``tensors``."""
+        kind = type(value)
+        if kind is ShapeTensor:
+            tensors.append(value)
+            return value.strided
+        if kind is int or value is None:
+            return value
+        if kind is list or kind is tuple:
+            return tuple([self._key(part, tensors) for part in value])
+        if isinstance(value, Tensor):
+            # A constant, or a tensor that is no parameter of the module's.
+            tensors.append(self.given(value))
+            return tensors[-1].strided
+        # Beside its type, for 1, 1.0 and True are equal, and their results are not.
+        return (kind, value)
+
+
+class _Storage:
+    """Counts as alive as long as there is a reference to it."""
+
+    __slots__ = ("_bytes", "_ledger")
+
+    def __init__(self, ledger: Liveness, size: int) -> None:
+        self._ledger = ledger
+        self._bytes = size
+        ledger.now += size
+
+    def __del__(self) -> None:
+        self._ledger.now -= self._bytes
+
+
+def stand_ins(
+    live: Liveness, tensors: Sequence[tuple[str, Tensor]], dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """Shapes of named tensors, those of floating-point numbers in ``dtype``."""
+    return {
+        name: live.given(
+            tensor,
+            dtype if tensor.is_floating_point() else None,
+            requires_grad=tensor.requires_grad,
+        )
+        for name, tensor in tensors
+    }
