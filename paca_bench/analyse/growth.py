@@ -6,8 +6,9 @@ import math
 
 import pandas as pd
 
+from paca_bench.analyse.crossover import Crossover, crossovers
 from paca_bench.analyse.curves import measured
-from paca_bench.analyse.scaling import Crossover, Exponent, crossovers, fit_exponent
+from paca_bench.analyse.scaling import Exponent, fit_exponent
 from paca_bench.analyse.scene import Scene, focus, layer_scene
 from paca_bench.analyse.wording import interval
 

@@ -154,7 +154,7 @@ def _nonnegative(design: Floats, targets: Floats, supports: list[Terms]) -> Floa
         wins = (found >= 0).all(axis=0) & (squares < best)
         best[wins] = squares[wins]
         solution[:, wins] = 0
-        solution[np.ix_(support, np.flatnonzero(wins))] = found[:, wins]
+        solution[np.ix_(list(support), np.flatnonzero(wins).tolist())] = found[:, wins]
     return solution
 
 

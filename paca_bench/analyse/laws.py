@@ -39,8 +39,8 @@ from paca_bench.units import significant
 TERMS = ("constant", "linear", "linearithmic", "quadratic")
 _SYMBOLS = ("", "N", "N·log N", "N²")
 
-# With fewer token counts AICc cannot tell even two laws of one term apart.
-FEWEST_COUNTS = 4
+# With fewer token counts AICc refuses every law of two terms, and most costs have two.
+FEWEST_COUNTS = 5
 # A term that is nowhere in the measured range this part of the cost is left out of the law.
 _LEAST_SHARE = 0.02
 # How much better in AICc a law of faster growth must be, at most; see ``_choose``.
@@ -109,7 +109,7 @@ class Law:
 
     def exponent_at(self, n: float) -> Estimate:
         """The local exponent at ``n`` tokens; the interval holds as far as the law is right."""
-        return self._estimate(lambda costs, empty: _local(costs, n, self.tokens_max))
+        return self._estimate(lambda costs, _: _local(costs, n, self.tokens_max))
 
     def growth_exponent_at(self, n: float) -> Estimate:
         """The local exponent of the cost without its constant, from 1 (linear) to 2.
@@ -119,12 +119,12 @@ class Law:
         constant law, which is NaN.
         """
 
-        def growth(costs: Floats, empty: float) -> Floats:
+        def growth(costs: Floats, none: float) -> Floats:
             growing = costs.copy()
             growing[CONSTANT] = 0
-            none = growing.sum(axis=0) <= _TAKEN_AS_ZERO * costs.sum(axis=0)
-            growing[LINEAR, none] = 1
-            return np.where(none, empty, _local(growing, n, self.tokens_max))
+            flat = growing.sum(axis=0) <= _TAKEN_AS_ZERO * costs.sum(axis=0)
+            growing[LINEAR, flat] = 1
+            return np.where(flat, none, _local(growing, n, self.tokens_max))
 
         return self._estimate(growth)
 
@@ -161,7 +161,7 @@ def fit_law(
         seed: of the resamples; the same points and seed give the same intervals.
 
     Returns:
-        None with fewer than four different token counts measured.
+        None with fewer than five different token counts measured.
 
     Raises:
         SpecError: lengths differ, a token count below 1, a value or bound that is not
@@ -194,7 +194,7 @@ def fit_law(
     measured_design = points.design[points.known]
     line = _line(np.log(n[known]))
     exponent = _interval(
-        lambda costs, empty: line @ np.log(measured_design @ costs),
+        lambda costs, _: line @ np.log(measured_design @ costs),
         *(chosen.costs, draws, confidence, points.count),
     )
     coefficients = chosen.costs / np.array([1, scale, scale * math.log(scale), scale**2])
@@ -295,7 +295,11 @@ def _interval(
     confidence: float,
     points: int,
 ) -> Estimate:
-    """``quantity`` of the law, and the union of its percentile intervals over the bootstraps."""
+    """``quantity`` of the law, and the union of its percentile intervals over the bootstraps.
+
+    ``quantity(costs, none)`` takes laws [4, any] and gives ``none`` where it is undefined: for
+    an interval it may then be anything that it can be.
+    """
     tail = (1 - confidence) / 2
     value = float(quantity(costs[:, None], math.nan)[0])
     lows = [float(np.quantile(quantity(drawn, 1.0), tail)) for drawn in draws]

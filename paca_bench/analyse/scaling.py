@@ -1,4 +1,4 @@
-"""How a metric grows with the number of tokens: exponents and crossovers."""
+"""How a metric grows with the number of tokens: exponents, and a row per curve with its law."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from paca_bench.analyse.curves import CURVE_AXES, Row, asked, curves, group_of, measured, records
-from paca_bench.analyse.statistics import ratio_estimate, student
+from paca_bench.analyse.bounds import lower_bound
+from paca_bench.analyse.claims import linear_claim
+from paca_bench.analyse.curves import CURVE_AXES, asked, curves, group_of, measured, records
+from paca_bench.analyse.laws import Law, fit_law
+from paca_bench.analyse.statistics import Estimate, student
 from paca_bench.errors import SpecError
 
 # Below this many token counts a line through the logs has no residual to judge it by.
@@ -42,32 +45,6 @@ class Exponent:
     tokens_min: float
     tokens_max: float
     censored: int
-
-
-@dataclass(frozen=True, slots=True)
-class Crossover:
-    """From which resolution on one label is cheaper than another.
-
-    Attributes:
-        resolution: where the two cost the same, in pixels (side; geometric mean of the sides
-            for other shapes), interpolated between measured ones; NaN if neither overtakes.
-        low: lower end of the interval it lies in; 0 if it may lie below all measured ones.
-        high: upper end; infinite if it may lie beyond all measured ones.
-        cheaper: the label that costs less above ``resolution``; None if the two never differ.
-        always: the label that costs less at every measured resolution, else None.
-        points: resolutions measured for both.
-        unclear: those of them at which the ratio's interval includes 1.
-        method: how it was made, in words.
-    """
-
-    resolution: float
-    low: float
-    high: float
-    cheaper: str | None
-    always: str | None
-    points: int
-    unclear: int
-    method: str
 
 
 def fit_exponent(
@@ -133,19 +110,33 @@ def local_exponents(tokens: Sequence[float], values: Sequence[float]) -> list[tu
 
 
 def scaling_table(df: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The exponent of every curve that was asked for a metric.
+    """The growth of every curve that was asked for a metric: exponents, law, claim.
 
     Args:
         df: as from ``load_results``.
         metric: ``macs``, ``latency_s`` or ``peak_memory_bytes``.
 
     Returns:
-        One row per curve with the columns of ``CURVE_AXES`` and ``exponent``,
-        ``exponent_low``, ``exponent_high``, ``method``, ``points``, ``censored`` (cases of
-        the curve whose metric group did not end ``ok``), ``tokens_min``, ``tokens_max``,
-        and ``tail_exponent``, ``tail_exponent_low``, ``tail_exponent_high``,
-        ``tail_tokens_min`` for the upper half of the range. Exponents are NaN where fewer
-        than three token counts were measured; ``method`` says so.
+        One row per curve with the columns of ``CURVE_AXES`` and
+
+        * ``exponent``, ``exponent_low``, ``exponent_high``, ``method``, ``points``,
+          ``censored`` (cases of the curve whose metric group did not end ``ok``),
+          ``tokens_min``, ``tokens_max``; and ``tail_exponent``, ``tail_exponent_low``,
+          ``tail_exponent_high``, ``tail_tokens_min`` for the upper half of the range: see
+          ``fit_exponent``. NaN where fewer than three token counts were measured;
+          ``method`` says so.
+        * ``law`` (its kind), ``law_terms`` (such as ``constant + linear``), ``law_formula``,
+          ``law_residual`` (relative), ``law_exponent`` over the range with ``_low`` and
+          ``_high``, ``law_method``, ``bounded`` (censored cases whose lower bound the law
+          respects) and ``tokens_asked`` (the largest count of the curve): see ``fit_law``.
+          Empty text and NaN with fewer than five token counts.
+        * ``local_exponent_max`` and ``growth_exponent_max``, each with ``_low`` and
+          ``_high``: at ``tokens_max``, of the cost and of the cost without its constant.
+        * ``linear_claim`` (``holds``, ``does not hold``, ``not shown``) and
+          ``linear_reason``: see ``linear_claim``.
+        * the analytic growth, from the exact MACs at the same token counts: ``macs_exponent``
+          over the range (needs three), ``macs_local_exponent_max``,
+          ``macs_growth_exponent_max``, ``macs_law`` and ``macs_linear_claim``.
 
     Raises:
         SpecError: there is no such metric.
@@ -155,10 +146,35 @@ def scaling_table(df: pd.DataFrame, metric: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*CURVE_AXES, *_FIT_COLUMNS])
 
 
+def curve_law(curve: pd.DataFrame, metric: str) -> Law | None:
+    """The law of one curve's cases, those not measured entering by what is known of them."""
+    rows = records(asked(curve, metric))
+    known = set(measured(curve, metric).index)
+    values = [
+        float(row[metric]) if index in known else math.nan
+        for index, row in zip(asked(curve, metric).index, rows, strict=True)
+    ]
+    bounds = [lower_bound(row, metric) for row in rows]
+    # What has no token count has no place on the curve: it failed before it was counted.
+    placed = [i for i, row in enumerate(rows) if row["tokens"] >= 1]
+    tokens = [float(rows[i]["tokens"]) for i in placed]
+    return fit_law(tokens, [values[i] for i in placed], bounds=[bounds[i] for i in placed])
+
+
+def _ends(name: str) -> tuple[str, str, str]:
+    return name, f"{name}_low", f"{name}_high"
+
+
 _FIT_COLUMNS = (
-    *("exponent", "exponent_low", "exponent_high", "method", "points", "censored"),
+    *(*_ends("exponent"), "method", "points", "censored"),
     *("tokens_min", "tokens_max"),
-    *("tail_exponent", "tail_exponent_low", "tail_exponent_high", "tail_tokens_min"),
+    *(*_ends("tail_exponent"), "tail_tokens_min"),
+    *("law", "law_terms", "law_formula", "law_residual", *_ends("law_exponent"), "law_method"),
+    *("bounded", "tokens_asked"),
+    *(*_ends("local_exponent_max"), *_ends("growth_exponent_max")),
+    *("linear_claim", "linear_reason"),
+    *("macs_exponent", "macs_local_exponent_max", "macs_growth_exponent_max"),
+    *("macs_law", "macs_linear_claim"),
 )
 
 
@@ -172,71 +188,50 @@ def _curve_fit(curve: pd.DataFrame, metric: str) -> dict[str, object]:
         "censored": len(curve) - len(good),
         "tokens_min": good["tokens"].min(),
         "tokens_max": good["tokens"].max(),
+        "tokens_asked": curve["tokens"].max(),
+        "tail_tokens_min": tail.tokens_min if tail else math.nan,
     }
-    for name, fit in (("exponent", whole), ("tail_exponent", tail)):
-        row[name] = fit.value if fit else math.nan
-        row[f"{name}_low"] = fit.low if fit else math.nan
-        row[f"{name}_high"] = fit.high if fit else math.nan
-    row["tail_tokens_min"] = tail.tokens_min if tail else math.nan
+    row |= _interval("exponent", whole) | _interval("tail_exponent", tail)
     if whole:
         row["method"] = whole.method
-    return row
+    return row | _law_columns(curve_law(curve, metric)) | _macs_columns(measured(good, "macs"))
 
 
-def crossovers(
-    df: pd.DataFrame,
-    metric: str,
-    a_label: str,
-    b_label: str,
-    *,
-    mode: str = "forward",
-    level: str = "host",
-    stage: int | None = None,
-    run: str | None = None,
-    confidence: float = 0.95,
-) -> Crossover | None:
-    """The resolution from which one of two labels is cheaper than the other.
+def _law_columns(law: Law | None) -> dict[str, object]:
+    claim = linear_claim(law)
+    row: dict[str, object] = {
+        "law": law.kind if law else "",
+        "law_terms": " + ".join(law.terms) if law else "",
+        "law_formula": law.formula if law else "",
+        "law_residual": law.relative_residual if law else math.nan,
+        "law_method": law.method if law else "",
+        "bounded": law.bounded if law else 0,
+        "linear_claim": claim.verdict.value,
+        "linear_reason": claim.reason,
+    }
+    row |= _interval("law_exponent", law.exponent if law else None)
+    local = law.exponent_at(law.tokens_max) if law else None
+    row |= _interval("local_exponent_max", local)
+    return row | _interval("growth_exponent_max", claim.exponent)
 
-    Both must be measured at the same resolutions; the sign of log(a/b) is taken at each, and
-    the crossover lies between the last two neighbours whose signs differ, interpolated on
-    logarithms of both resolution and ratio. Its interval is that pair; for ``latency_s``
-    it is widened on either side over resolutions at which the interval of the ratio
-    includes 1, to 0 or infinity where none is left. Deterministic metrics need no widening.
 
-    Args:
-        df: as from ``load_results``; rows of one host, batch, dtype and device.
-        metric: ``macs``, ``latency_s`` or ``peak_memory_bytes``.
-        a_label: the one label, such as ``paca (M=49)``.
-        b_label: the other.
-        mode: ``forward`` or ``train``.
-        level: ``host`` or ``layer``.
-        stage: of the layer; None where the frame has one.
-        run: None where the frame has one.
-        confidence: of the ratio's intervals.
+def _macs_columns(counted: pd.DataFrame) -> dict[str, object]:
+    """The growth of the MACs of measured cases: exact, so without an interval."""
+    whole = fit_exponent(counted["tokens"].tolist(), counted["macs"].tolist())
+    law = curve_law(counted, "macs")
+    claim = linear_claim(law)
+    return {
+        "macs_exponent": whole.value if whole else math.nan,
+        "macs_local_exponent_max": law.exponent_at(law.tokens_max).value if law else math.nan,
+        "macs_growth_exponent_max": claim.exponent.value if claim.exponent else math.nan,
+        "macs_law": law.kind if law else "",
+        "macs_linear_claim": claim.verdict.value,
+    }
 
-    Returns:
-        None if the two have no measured resolution in common: nothing is known. If neither
-        overtakes the other, a ``Crossover`` of which ``resolution`` is NaN and ``always``
-        names the one that is cheaper throughout (``unclear`` counts where that is not
-        beyond doubt).
 
-    Raises:
-        SpecError: there is no such metric, or the rows of a label lie on several curves.
-    """
-    chosen = df
-    for axis, value in (("mode", mode), ("level", level), ("stage", stage), ("run", run)):
-        if value is not None and not chosen.empty:
-            chosen = chosen[chosen[axis] == value]
-    good = measured(chosen, metric)
-    if good.empty:
-        return None
-    a, b = (_one_curve(good, label) for label in (a_label, b_label))
-    shared = sorted(a.keys() & b.keys(), key=lambda size: size[0] * size[1])
-    if not shared:
-        return None
-    sides = [math.sqrt(height * width) for height, width in shared]
-    ratios = [_log_ratio(a[size], b[size], metric, confidence) for size in shared]
-    return _crossover(sides, ratios, a_label, b_label, metric)
+def _interval(name: str, made: Exponent | Estimate | None) -> dict[str, object]:
+    ends = (made.value, made.low, made.high) if made else (math.nan,) * 3
+    return dict(zip(_ends(name), ends, strict=True))
 
 
 def _points(
@@ -273,51 +268,3 @@ def _upper_half(
     third_largest = np.unique(n)[-_FEWEST:][0]
     upper = n >= min(middle, third_largest)
     return n[upper], y[upper]
-
-
-_Size = tuple[int, int]
-
-
-def _one_curve(df: pd.DataFrame, label: str) -> dict[_Size, Row]:
-    """Image size -> row, of the only curve of a label."""
-    rows = df[df["label"] == label]
-    several = [
-        f"{axis} ({', '.join(str(v) for v in rows[axis].unique())})"
-        for axis in CURVE_AXES
-        if rows[axis].nunique(dropna=False) > 1
-    ]
-    if several:
-        raise SpecError(f"{label!r} has several curves; choose one {' and one '.join(several)}")
-    return {(row["height"], row["width"]): row for row in records(rows)}
-
-
-def _log_ratio(a: Row, b: Row, metric: str, confidence: float) -> tuple[float, bool]:
-    """log(a/b), and whether its sign is beyond doubt."""
-    if metric == "latency_s" and a["latency_samples_s"] and b["latency_samples_s"]:
-        ratio = ratio_estimate(a["latency_samples_s"], b["latency_samples_s"], confidence)
-        return math.log(ratio.value), not ratio.low <= 1 <= ratio.high
-    value = math.log(float(a[metric]) / float(b[metric]))
-    return value, value != 0 and metric != "latency_s"
-
-
-def _crossover(
-    sides: list[float], ratios: list[tuple[float, bool]], a: str, b: str, metric: str
-) -> Crossover:
-    logs = [log for log, _ in ratios]
-    clear = [sure for _, sure in ratios]
-    how = f"sign of log({metric} of {a} / {b}) at {len(sides)} measured resolutions"
-    unclear = clear.count(False)
-    # Equal costs are on neither side; the flip is between those that differ.
-    sided = [i for i, log in enumerate(logs) if log != 0]
-    cheaper = (a if logs[sided[-1]] < 0 else b) if sided else None
-    flips = [(i, j) for i, j in itertools.pairwise(sided) if logs[i] * logs[j] < 0]
-    if not flips:
-        nan = math.nan
-        return Crossover(nan, nan, nan, cheaper, cheaper, len(sides), unclear, how)
-    i, j = flips[-1]
-    share = logs[i] / (logs[i] - logs[j])
-    resolution = sides[i] * (sides[j] / sides[i]) ** share
-    low = next((sides[k] for k in range(i, -1, -1) if clear[k]), 0.0)
-    high = next((sides[k] for k in range(j, len(sides)) if clear[k]), math.inf)
-    how += ", log-log interpolation; interval: the neighbouring resolutions that are distinct"
-    return Crossover(resolution, low, high, cheaper, None, len(sides), unclear, how)

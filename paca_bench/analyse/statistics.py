@@ -52,6 +52,46 @@ class Estimate:
         return self.low <= other.high and other.low <= self.high
 
 
+@dataclass(frozen=True, slots=True)
+class LogMean:
+    """The mean of a logarithm, its standard error, and the degrees of freedom of that."""
+
+    value: float
+    error: float
+    freedom: float
+
+    def minus(self, other: LogMean) -> LogMean:
+        """The difference of two independent means: Welch's t, Satterthwaite's freedom."""
+        difference = self.value - other.value
+        error = math.hypot(self.error, other.error)
+        if error == 0:
+            return LogMean(difference, 0.0, math.inf)
+        # As shares of the total, so that tiny variances do not underflow when squared.
+        a, b = (self.error / error) ** 2, (other.error / error) ** 2
+        return LogMean(difference, error, 1 / (a**2 / self.freedom + b**2 / other.freedom))
+
+    def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Values that the true mean may have: Student's t around the estimate, [count]."""
+        if self.error == 0:
+            return np.full(count, self.value)
+        # Of infinite freedom numpy's t is a NaN, and from a thousand on it is the normal.
+        return self.value + self.error * rng.standard_t(min(self.freedom, 1e3), count)
+
+
+def log_latency(processes: Processes) -> LogMean | None:
+    """The mean log latency of a case over its processes' medians; None for a single process.
+
+    Raises:
+        SpecError: as ``latency_estimate``.
+    """
+    logs = np.log(_process_medians(processes))
+    if len(logs) < 2:
+        return None
+    return LogMean(
+        float(logs.mean()), float(logs.std(ddof=1)) / math.sqrt(len(logs)), len(logs) - 1
+    )
+
+
 def latency_estimate(processes: Processes, confidence: float = 0.95) -> Estimate:
     """The latency of one case from the samples of its processes, in their unit.
 
@@ -69,15 +109,16 @@ def latency_estimate(processes: Processes, confidence: float = 0.95) -> Estimate
         SpecError: no process, a process without samples, a sample that is not a positive
             finite number, or a confidence outside 0 to 1.
     """
-    medians = _process_medians(processes, confidence)
+    check_confidence(confidence)
+    medians = _process_medians(processes)
     samples = sum(len(process) for process in processes)
     if len(medians) == 1:
         low, high, how = _within_process(np.asarray(processes[0], dtype=float), confidence)
         return Estimate(float(medians[0]), low, high, how, 1, samples)
     value = float(np.median(medians))
-    logs = np.log(medians)
-    half = student(confidence, len(logs) - 1) * float(logs.std(ddof=1)) / math.sqrt(len(logs))
-    low, high = _around(float(logs.mean()), half, value)
+    mean = _log_mean(medians)
+    half = student(confidence, mean.freedom) * mean.error
+    low, high = _around(mean.value, half, value)
     how = f"{confidence:.0%} t over {len(medians)} processes"
     return Estimate(value, low, high, how, len(medians), samples)
 
@@ -99,8 +140,8 @@ def ratio_estimate(
     Raises:
         SpecError: as ``latency_estimate``, for either side.
     """
-    top = _process_medians(numerator, confidence)
-    bottom = _process_medians(denominator, confidence)
+    check_confidence(confidence)
+    top, bottom = _process_medians(numerator), _process_medians(denominator)
     value = float(np.median(top) / np.median(bottom))
     units = len(top) + len(bottom)
     samples = sum(len(process) for process in (*numerator, *denominator))
@@ -113,8 +154,9 @@ def ratio_estimate(
             "process, so a lower bound on the uncertainty"
         )
         return Estimate(value, low, high, how, units, samples)
-    difference, half = _welch(np.log(top), np.log(bottom), confidence)
-    low, high = _around(difference, half, value)
+    difference = _log_mean(top).minus(_log_mean(bottom))
+    half = student(confidence, difference.freedom) * difference.error
+    low, high = _around(difference.value, half, value)
     how = f"{confidence:.0%} Welch t over {len(top)} and {len(bottom)} processes"
     return Estimate(value, low, high, how, units, samples)
 
@@ -174,9 +216,8 @@ def seed_estimate(
     return Estimate(value, min(ends), max(ends), how, len(values), len(values))
 
 
-def _process_medians(processes: Processes, confidence: float) -> NDArray[np.float64]:
+def _process_medians(processes: Processes) -> NDArray[np.float64]:
     """The median of each process, after checking that all samples are usable."""
-    check_confidence(confidence)
     if not len(processes):
         raise SpecError("no process has latency samples; measure at least one process")
     medians = np.empty(len(processes))
@@ -194,7 +235,14 @@ def _process_medians(processes: Processes, confidence: float) -> NDArray[np.floa
     return medians
 
 
+def _log_mean(medians: NDArray[np.float64]) -> LogMean:
+    logs = np.log(medians)
+    error = float(logs.std(ddof=1)) / math.sqrt(len(logs))
+    return LogMean(float(logs.mean()), error, len(logs) - 1)
+
+
 def check_confidence(confidence: float) -> None:
+    """Raise ``SpecError`` unless ``confidence`` lies between 0 and 1."""
     if not 0 < confidence < 1:
         raise SpecError(f"confidence must lie between 0 and 1 (such as 0.95), given: {confidence}")
 
@@ -223,20 +271,6 @@ def _within_process(samples: NDArray[np.float64], confidence: float) -> tuple[fl
         return float(ordered[0]), float(ordered[-1]), how
     how = f"{confidence:.0%} order-statistic interval of the median of {len(ordered)} samples "
     return float(ordered[rank - 1]), float(ordered[-rank]), how + bound
-
-
-def _welch(
-    top: NDArray[np.float64], bottom: NDArray[np.float64], confidence: float
-) -> tuple[float, float]:
-    """Difference of the means, and half the width of its interval."""
-    difference = float(top.mean() - bottom.mean())
-    a, b = float(top.var(ddof=1)) / len(top), float(bottom.var(ddof=1)) / len(bottom)
-    if a + b == 0:
-        return difference, 0.0
-    # As shares of the total, so that tiny variances do not underflow when squared.
-    share_a, share_b = a / (a + b), b / (a + b)
-    freedom = 1 / (share_a**2 / (len(top) - 1) + share_b**2 / (len(bottom) - 1))
-    return difference, student(confidence, freedom) * math.sqrt(a + b)
 
 
 def _combined(top: Estimate, bottom: Estimate) -> tuple[float, float]:

@@ -23,8 +23,9 @@ _AT_ENDS = (
     ("latency_high_s", "latency"),
     ("peak_memory_bytes", "memory"),
 )
+_LAW_PARTS = ("law", "linear_claim")
 _EXPONENTS = {"latency": "latency_s", "macs": "macs"}
-_FIT_PARTS = ("exponent", "exponent_low", "exponent_high", "tail_exponent")
+_FIT_PARTS = ("exponent", "exponent_low", "exponent_high", "tail_exponent", *_LAW_PARTS)
 _ACCURACY = ("accuracy", "accuracy_low", "accuracy_high")
 _COLUMNS = (
     *CURVE_AXES,
@@ -52,7 +53,8 @@ def summary_table(df: pd.DataFrame) -> pd.DataFrame:
           at the ends of that range, NaN where not measured there.
         * ``latency_exponent`` with ``_low`` and ``_high``, ``macs_exponent`` with the same,
           and ``latency_tail_exponent``, ``macs_tail_exponent`` of the upper half of the
-          range: see ``scaling_table``.
+          range; ``latency_law``, ``macs_law`` (the kind) and ``latency_linear_claim``,
+          ``macs_linear_claim``: see ``scaling_table``. Empty text where never asked for.
         * ``accuracy``, ``accuracy_low``, ``accuracy_high`` and the ``accuracy_resolution``
           it was trained and tested at (the largest one).
         * ``latency_method``, ``exponent_method``, ``accuracy_method``: how the intervals
@@ -68,7 +70,10 @@ def summary_table(df: pd.DataFrame) -> pd.DataFrame:
         row = {**axes, **_ends(curve)}
         for prefix, found in fits.items():
             fit = found.get(_key(axes), {})
-            row |= {f"{prefix}_{part}": fit.get(part, math.nan) for part in _FIT_PARTS}
+            row |= {
+                f"{prefix}_{part}": fit.get(part, "" if part in _LAW_PARTS else math.nan)
+                for part in _FIT_PARTS
+            }
         row["exponent_method"] = fits["latency"].get(_key(axes), {}).get("method", "")
         row |= trained.get(_subject(axes), {}) if axes["level"] == "host" else {}
         rows.append(row)

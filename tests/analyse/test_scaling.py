@@ -1,17 +1,16 @@
 import math
 import random
 
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from paca_bench.analyse.scaling import crossovers, fit_exponent, local_exponents, scaling_table
+from paca_bench.analyse.scaling import fit_exponent, local_exponents, scaling_table
 from paca_bench.errors import SpecError
 from paca_bench.record import Status
 from paca_bench.results import load_results
-from tests.builders import RESOLUTIONS, censored, make_record, make_run, whole_sweep
+from tests.builders import RESOLUTIONS, make_record, make_run, whole_sweep
 
 TOKENS = [(side // 4) ** 2 for side in RESOLUTIONS]
 
@@ -126,74 +125,3 @@ def test_scaling_table_of_nothing_is_empty_with_columns(tmp_path):
     assert "exponent" in table
     with pytest.raises(SpecError, match="speed"):
         scaling_table(table, "speed")
-
-
-def test_crossover_of_latency_lies_between_measured_resolutions(sweep):
-    # Laws: 1e-6 N + 2e-10 N² against 1.6e-6 N: equal at N = 3000, just below the first point;
-    # against pvt_linear's 1.8e-6 N: N = 4000, a side of 253 px.
-    found = crossovers(sweep, "latency_s", "pvt_linear", "vit")
-    assert found.low <= 253 <= found.high
-    assert found.low <= found.resolution <= found.high
-    assert found.cheaper == "pvt_linear"
-    assert found.always is None
-    assert found.points == len(RESOLUTIONS)
-
-
-def test_crossover_does_not_depend_on_the_order(sweep):
-    one = crossovers(sweep, "latency_s", "pvt_linear", "vit")
-    other = crossovers(sweep, "latency_s", "vit", "pvt_linear")
-    assert one.resolution == pytest.approx(other.resolution)
-    assert (one.low, one.high, one.cheaper) == (other.low, other.high, other.cheaper)
-
-
-def test_no_crossover_names_the_cheaper_one(sweep):
-    found = crossovers(sweep, "latency_s", "swin", "paca (M=25)")
-    assert math.isnan(found.resolution)
-    assert found.always == found.cheaper == "paca (M=25)"
-
-
-def test_noise_widens_the_crossover_beyond_what_was_measured(tmp_path):
-    records = []
-    for side, a in zip((224, 320, 448), (0.9, 1.1, 1.2), strict=True):
-        records.append(make_record("vit", resolution=side, latency_s=a, noise=0.3))
-        records.append(make_record("swin", resolution=side, latency_s=1.0, noise=0.3))
-    found = crossovers(frame(tmp_path, records), "latency_s", "swin", "vit")
-    assert found.unclear == 3
-    assert (found.low, found.high) == (0, math.inf)
-
-
-def test_exact_metrics_are_interpolated_without_widening(tmp_path):
-    records = []
-    for side, latency in zip((100, 200, 400), (1, 4, 64), strict=True):
-        records.append(make_record("vit", resolution=side, latency_s=latency))
-        records.append(make_record("swin", resolution=side, latency_s=16))
-    found = crossovers(frame(tmp_path, records), "macs", "vit", "swin")
-    assert found.resolution == pytest.approx(math.sqrt(200 * 400))
-    assert (found.low, found.high, found.unclear) == (200, 400, 0)
-    assert found.cheaper == "swin"
-
-
-def test_equal_costs_have_no_cheaper_one(tmp_path):
-    records = [make_record(name, latency_s=1) for name in ("vit", "swin")]
-    found = crossovers(frame(tmp_path, records), "macs", "vit", "swin")
-    assert (found.always, found.cheaper, found.unclear) == (None, None, 1)
-
-
-def test_crossover_is_none_without_common_resolutions(tmp_path):
-    records = [make_record("vit"), make_record("swin", resolution=320)]
-    records.append(censored(make_record("pvt")))
-    df = frame(tmp_path, records)
-    assert crossovers(df, "latency_s", "vit", "swin") is None
-    assert crossovers(df, "latency_s", "vit", "pvt") is None
-    assert crossovers(df, "latency_s", "vit", "unknown") is None
-    assert crossovers(df, "latency_s", "vit", "swin", mode="train") is None
-
-
-def test_crossover_asks_which_of_several_curves(tmp_path):
-    df = frame(tmp_path, [make_record("vit"), make_record("vit", batch=8), make_record("swin")])
-    with pytest.raises(SpecError, match="batch"):
-        crossovers(df, "latency_s", "vit", "swin")
-    runs = pd.concat([df[df["batch"] == 1].assign(run=name) for name in "ab"])
-    with pytest.raises(SpecError, match="run"):
-        crossovers(runs, "latency_s", "vit", "swin")
-    assert crossovers(runs, "latency_s", "vit", "swin", run="a").points == 1
