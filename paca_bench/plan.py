@@ -6,8 +6,9 @@ A case that cannot be built, or does not fit the budget, stays in the plan with 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from paca_bench.attention.registry import Mechanism, get_mechanism, mechanisms
 from paca_bench.complexity.cost import Totals
@@ -112,7 +113,11 @@ def make_plan(spec: SweepSpec, device: str, machine: Machine) -> list[PlannedCas
     Raises:
         SpecError: a mechanism, host or option does not exist, or no case would remain.
     """
-    planned = [_predict(case, groups, spec, machine) for case, groups in _grid(spec, device)]
+    # The closed form is that of a shape: one for all batches, dtypes and modes.
+    cost_of = lru_cache(maxsize=1024)(case_cost)
+    planned = [
+        _predict(case, groups, spec, machine, cost_of) for case, groups in _grid(spec, device)
+    ]
     if not planned:
         raise SpecError(
             "the sweep has no case: accuracy is trained at level host, so add --level host "
@@ -188,10 +193,16 @@ def _variants(mechanism: Mechanism, spec: SweepSpec) -> list[tuple[str, int | No
     return [(mechanism.name, None)]
 
 
-def _predict(case: Case, groups: tuple[str, ...], spec: SweepSpec, machine: Machine) -> PlannedCase:
+def _predict(
+    case: Case,
+    groups: tuple[str, ...],
+    spec: SweepSpec,
+    machine: Machine,
+    cost_of: Callable[[Case], Totals | None],
+) -> PlannedCase:
     planned = PlannedCase(case=case, groups=groups)
     try:
-        cost = case_cost(case)
+        cost = cost_of(replace(case, mode="", batch=1, dtype="", device=""))
         macs = case_macs(case) if cost is None else cost.macs
         planned = replace(planned, macs=macs, static=_static(case, cost, machine))
     except UnsupportedError as error:

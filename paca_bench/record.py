@@ -22,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -119,7 +119,8 @@ class Case:
 
     def to_json(self) -> dict[str, Any]:
         """All axes as JSON values."""
-        return {**asdict(self), "options": dict(self.options)}
+        values = {name: getattr(self, name) for name in _AXES}
+        return {**values, "options": dict(self.options)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Case:
@@ -133,6 +134,9 @@ class Case:
             return cls(**typed_fields(cls, {**data, "options": options}))
         except (TypeError, KeyError, AttributeError) as error:
             raise StoreError(f"not a paca-bench case: {error}") from error
+
+
+_AXES = tuple(axis.name for axis in fields(Case))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

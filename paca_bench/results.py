@@ -24,6 +24,7 @@ METRIC_COLUMNS = (
     "params",
     "elementwise_ops",
     "backward_macs",
+    "macs_exponent",
     "moved_bytes",
     "intensity_flops_per_byte",
     "bound_s",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,6 +121,10 @@ class RunFolder:
         """
         append_line(self.path / RECORDS_FILE, record.to_json())
 
+    def extend(self, records: Iterable[Record]) -> None:
+        """Add many records at once; raises as ``append``."""
+        append_lines(self.path / RECORDS_FILE, (record.to_json() for record in records))
+
     def note(self, case_hash: str, group: str, outcome: Mapping[str, Any]) -> None:
         """Add one process's outcome to the journal; raises as ``append``."""
         line = {"case_hash": case_hash, "group": group, "outcome": outcome}
@@ -148,8 +152,9 @@ class RunFolder:
         """
         self.header["finished_at"] = now()
         self.write_header()
-        if all(record.is_final for record in self.records()):
-            (self.path / JOURNAL_FILE).unlink(missing_ok=True)
+        journal = self.path / JOURNAL_FILE
+        if journal.exists() and all(record.is_final for record in self.records()):
+            journal.unlink()
 
     def records(self) -> list[Record]:
         """All records, the last one where a case was tried again.
@@ -204,7 +209,12 @@ def check_free(path: Path) -> None:
 
 
 def append_line(path: Path, data: Mapping[str, Any]) -> None:
-    """Append ``data`` as one JSON line and fsync it.
+    """Append ``data`` as one JSON line and fsync it; see ``append_lines``."""
+    append_lines(path, (data,))
+
+
+def append_lines(path: Path, items: Iterable[Mapping[str, Any]]) -> None:
+    """Append each item as one JSON line, and fsync them together.
 
     A torn last line is cut off first, or the new line would be glued to it; what a failed
     write left behind is cut off too, so the file always ends with whole lines.
@@ -212,7 +222,9 @@ def append_line(path: Path, data: Mapping[str, Any]) -> None:
     Raises:
         StoreError: the disk is full or not writable.
     """
-    line = json.dumps(data, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    line = b"".join(
+        json.dumps(data, separators=(",", ":"), allow_nan=False).encode() + b"\n" for data in items
+    )
     # Without a buffer: one would write once more, on closing, what has failed and was cut off.
     with _disk_errors(path), path.open("a+b", buffering=0) as file:
         end = _end_of_whole_lines(file)

@@ -60,9 +60,14 @@ class Totals(ABC):
         """Term name -> its multiply-accumulates in symbols, and the symbols' values."""
 
     @cached_property
+    @abstractmethod
     def macs(self) -> int:
         """Multiply-accumulates of matrix-like work."""
-        return sum(self.terms.values())
+
+    @cached_property
+    @abstractmethod
+    def params(self) -> int:
+        """Trainable parameters."""
 
     @property
     def flops(self) -> int:
@@ -73,11 +78,6 @@ class Totals(ABC):
     def backward_macs(self) -> int:
         """Multiply-accumulates of the gradients of all weights and inputs but the image."""
         return sum(op.count * op.gradients * op.macs for op in self.operators)
-
-    @cached_property
-    def params(self) -> int:
-        """Trainable parameters."""
-        return sum(self.param_terms.values())
 
     @property
     def exponent(self) -> float:
@@ -120,6 +120,16 @@ class Cost(Totals):
     param_expressions: Mapping[str, Expr] = field(default_factory=dict)
 
     @cached_property
+    def macs(self) -> int:
+        """Multiply-accumulates of matrix-like work."""
+        return sum(self.terms.values())
+
+    @cached_property
+    def params(self) -> int:
+        """Trainable parameters."""
+        return sum(self.param_terms.values())
+
+    @cached_property
     def named(self) -> dict[str, Term]:
         """Term name -> its operators."""
         return {name: Term.of(term) for name, term in self.expressions.items()}
@@ -155,10 +165,12 @@ class Cost(Totals):
     @cached_property
     def macs_by_degree(self) -> dict[int, int]:
         """Degree in the number of tokens -> multiply-accumulates that grow so."""
-        return {
-            degree: part.evaluate(self.values)
-            for degree, part in self._sum.degree(counts_tokens).items()
-        }
+        return _add_up(
+            (degree, count * macs)
+            for term in self.named.values()
+            for count, operator in term.operators
+            for degree, macs in operator.macs.by_degree(self.values, counts_tokens)
+        )
 
     @property
     def expressions_in_values(self) -> dict[str, tuple[Expr, Mapping[str, int]]]:
@@ -195,6 +207,16 @@ class CostSum(Totals):
     def of(cls, parts: Iterable[tuple[str, Cost]]) -> CostSum:
         """From any iterable of ``(label, cost)``."""
         return cls(tuple(parts))
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-accumulates of matrix-like work."""
+        return sum(cost.macs for _, cost in self.parts)
+
+    @cached_property
+    def params(self) -> int:
+        """Trainable parameters."""
+        return sum(cost.params for _, cost in self.parts)
 
     @cached_property
     def terms(self) -> dict[str, int]:

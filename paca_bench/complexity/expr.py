@@ -7,7 +7,7 @@ ever rounded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from paca_bench.errors import SpecError
@@ -76,23 +76,27 @@ class Expr:
         Raises:
             SpecError: a symbol has no value.
         """
-        missing = self.symbols - values.keys()
-        if missing:
-            raise SpecError(f"no value for {', '.join(sorted(missing))} in {self}")
         total = 0
-        for monomial, coefficient in self.monomials.items():
-            for symbol, exponent in monomial:
-                coefficient *= values[symbol] ** exponent
-            total += coefficient
+        try:
+            for monomial, coefficient in self.monomials.items():
+                for symbol, exponent in monomial:
+                    coefficient *= values[symbol] ** exponent
+                total += coefficient
+        except KeyError:
+            missing = sorted(self.symbols - values.keys())
+            raise SpecError(f"no value for {', '.join(missing)} in {self}") from None
         return total
 
-    def degree(self, growing: Callable[[str], bool]) -> dict[int, Expr]:
-        """Degree in the symbols that are ``growing`` together -> the monomials of it."""
-        parts: dict[int, dict[Monomial, int]] = {}
+    def by_degree(
+        self, values: Mapping[str, int], growing: Callable[[str], bool]
+    ) -> Iterator[tuple[int, int]]:
+        """Of each monomial: its degree in the symbols that are ``growing``, and its value."""
         for monomial, coefficient in self.monomials.items():
-            total = sum(exponent for name, exponent in monomial if growing(name))
-            parts.setdefault(total, {})[monomial] = coefficient
-        return {degree: Expr(part) for degree, part in sorted(parts.items())}
+            degree = 0
+            for symbol, exponent in monomial:
+                coefficient *= values[symbol] ** exponent
+                degree += exponent if growing(symbol) else 0
+            yield degree, coefficient
 
     def __str__(self) -> str:
         return _join(self.monomials, _text_power, "") or "0"

@@ -81,7 +81,8 @@ def static_metrics(
 ) -> dict[str, float]:
     """What a closed form says of one case, by the names of a record's metrics.
 
-    ``macs``, ``flops`` and ``backward_macs`` are of one image, ``params`` of the module;
+    ``macs``, ``flops`` and ``backward_macs`` are of one image, ``params`` of the module,
+    ``macs_exponent`` is the local exponent of ``macs`` in the number of tokens;
     ``moved_bytes``, ``intensity_flops_per_byte`` and ``bound_s`` of one call in ``mode``.
     What is not known is absent.
     """
@@ -90,8 +91,9 @@ def static_metrics(
         "flops": cost.flops,
         "params": cost.params,
         "backward_macs": cost.backward_macs,
+        "macs_exponent": cost.exponent,
     }
-    train = mode == "train"
+    train = mode != "forward"
     moved = cost.moved_elements(batch, train=train)
     if moved:
         done = cost.macs + cost.backward_macs if train else cost.macs
