@@ -88,11 +88,13 @@ class Patient(FakeSystem):
         """/proc/stat after the time so far: two busy threads of ours, and the others'."""
         seconds = self.now - self.started
         busy = round((2 + self.neighbour + self.hidden) * seconds * TICKS_PER_S)
+        soft = busy // 4
+        idle = round(seconds * TICKS_PER_S)
         stolen = round(self.steal * seconds * TICKS_PER_S)
         self.write(
             "proc/stat",
             f"cpu {busy} 0 0 0 0 0 0 {stolen} 0 0\n"
-            f"cpu0 {busy} 0 0 9999 0 0 0 {stolen} 0 0\n"
+            f"cpu0 {busy - soft} 0 0 {idle} {idle} 0 {soft} {stolen} 0 0\n"
             "cpu3 0 0 0 9999 0 0 0 0 0 0\n"
             "cpu4 88888888 0 0 0 0 0 0 0 0 0",  # may not be used
         )
@@ -102,8 +104,8 @@ class Patient(FakeSystem):
         return {
             1: ProcessTime("init", 0, 0.0, 0.0),
             OWN: ProcessTime("paca-bench", 1, 0.0, 0.0),
-            # The server's workers have ended: their time is its children's.
-            SERVER: ProcessTime("python", OWN, 0.0, 2 * seconds),
+            # The server's workers have ended: most of its time is its children's.
+            SERVER: ProcessTime("python", OWN, 3 + 0.1 * seconds, 4 + 2 * seconds),
             NEIGHBOUR: ProcessTime("hog", 1, 5 + self.neighbour * seconds, 99.0),
         }
 

@@ -221,7 +221,9 @@ def test_heat(patient: Patient) -> None:
     zone = "sys/class/thermal/thermal_zone0"
     for name, value in (("type", "x86_pkg_temp"), ("temp", 60_000)):
         patient.write(f"{zone}/{name}", value)
-    for number, (kind, temp) in enumerate((("active", 50_000), ("passive", 90_000))):
+    for number, (kind, temp) in enumerate(
+        (("active", 50_000), ("passive", 90_000), ("critical", 105_000))
+    ):
         patient.write(f"{zone}/trip_point_{number}_type", kind)
         patient.write(f"{zone}/trip_point_{number}_temp", temp)
     assert one(cpu.thermal, scene(patient)).severity is Severity.OK

@@ -160,6 +160,13 @@ def test_a_counter_that_stands_still_is_no_meter(time: Time) -> None:
     assert update_interval(iter([1.0] * 9 + [2.0] * 999).__next__, time.clock, time.sleep) is None
 
 
+def test_the_interval_is_the_longest_between_moves(time: Time) -> None:
+    """It moves at 1, 3, 7 and 8 looks of 2 ms each."""
+    values = [0.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 3.0, 4.0, *[4.0] * 999]
+    interval_s = update_interval(iter(values).__next__, time.clock, time.sleep)
+    assert interval_s == pytest.approx(4 * 0.002)
+
+
 def test_a_counter_that_fails_is_absent(time: Time) -> None:
     readings = iter([1.0, None])
     meter = CounterMeter(lambda: next(readings), 0.1, "counter", time.clock)
