@@ -203,7 +203,10 @@ def explain(
         typer.Argument(help="A mechanism or a model; see 'paca-bench list'.", show_default=False),
     ],
     res: Annotated[
-        Text, _option("Image of a model: HxW, or one side of a square.  [default: 224]")
+        Text, _option("Image of a model or host: HxW, or one side of a square.  [default: 224]")
+    ] = None,
+    host: Annotated[
+        Text, _option("Explain the mechanism in every block of a host: nano, tiny, small.")
     ] = None,
     grid: Annotated[
         Text, _option("Tokens of a mechanism: HxW, or one side.  [default: 56x56]")
@@ -216,14 +219,16 @@ def explain(
     ] = None,
     plugin: Annotated[list[str] | None, _option("Python file with mechanisms of yours.")] = None,
     json: Annotated[bool, _option("Print one JSON object.", "--json")] = False,
+    latex: Annotated[bool, _option("Print the closed forms as LaTeX.", "--latex")] = False,
 ) -> None:
-    """What one attention module or model costs: closed form, per term, parameters and memory."""
+    """What a mechanism, host or model costs: closed form, growth, parameters, memory."""
     from paca_bench import explain as explaining
 
     shape = {"grid": grid, "dim": dim, "heads": heads}
     content = explaining.explain(
         name,
         res=res,
+        host=host,
         shape={key: value for key, value in shape.items() if value is not None},
         clusters=clusters,
         options=option or (),
@@ -231,6 +236,8 @@ def explain(
     )
     if json:
         _print_json(content)
+    elif latex:
+        explaining.print_latex(content)
     else:
         explaining.print_explanation(content)
 
@@ -273,8 +280,7 @@ def clusters(
     ] = None,
 ) -> None:
     """Show a model's clusters on an image: assignment maps and hard segmentation, as HTML."""
-    from paca_bench.explain import parse_option
-    from paca_bench.explain_model import parse_resolution
+    from paca_bench.explain.parsing import parse_option, parse_resolution
     from paca_bench.models.cluster_maps import image_clusters
     from paca_bench.report.clusters import write_clusters_page
     from paca_bench.report.page import check_target

@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ALLOWED = {
     "torch": {
         "attention", "models", "complexity", "measure", "data", "worker", "environment",
-        "explain", "explain_model", "preview",
+        "explain", "preview",
     },
     "fvcore": {"complexity"},
     "plotly": {"report"},

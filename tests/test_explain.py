@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from paca_bench.attention.registry import mechanisms
+from paca_bench.attention.registry import get_mechanism, mechanisms
 from paca_bench.cli import app
 from paca_bench.errors import PacaBenchError, SpecError
 from paca_bench.explain import explain
-from paca_bench.explain_model import parse_resolution
+from paca_bench.explain.parsing import parse_resolution
+from paca_bench.models.geometry import get_geometry, host_cost
 from paca_bench.models.registry import model_cost, model_names
 from tests.models.golden import measured
 
@@ -88,7 +89,7 @@ def test_settings_are_given_by_option() -> None:
         ("pvt_tiny", {"clusters": 4}, "--clusters is of a mechanism"),
         ("pvt_tiny", {"options": ["bogus=1"]}, "pvt_tiny has no option 'bogus'"),
         ("pvt_tiny", {"options": ["depths=1,2"]}, "depths must be 4 integers"),
-        ("vit", {"res": "224"}, "--res '224' is the image of a model, and vit is a mechanism"),
+        ("vit", {"res": "224"}, "--res '224' is the image of a model or host, and vit is"),
         ("pact", {}, "did you mean paca"),
         ("pvt_tiney", {}, "did you mean pvt_tiny"),
         ("zzzzzzzz", {}, "'zzzzzzzz'; see 'paca-bench list mechanisms'"),
@@ -110,3 +111,55 @@ def test_the_command_refuses_what_it_would_ignore() -> None:
 
 def test_no_model_hides_behind_a_mechanism() -> None:
     assert not set(model_names()) & set(mechanisms())
+
+
+# ---- hosts, growth, LaTeX
+
+
+def test_a_mechanism_is_explained_in_every_block_of_a_host() -> None:
+    content = explain("paca", res="256x192", host="nano", shape={}, clusters=49)
+    cost = host_cost(get_mechanism("paca"), get_geometry("nano"), 256, 192, num_clusters=49)
+    assert content["macs"] == cost.macs
+    assert content["terms"] == cost.terms
+    assert content["params"] == cost.params
+    assert content["backward_macs"] == cost.backward_macs
+    text = run("paca", "--host", "nano", "--clusters", "49", "--res", "256x192").stdout
+    assert f"{cost.macs:,}" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_host_gives_the_shapes() -> None:
+    with pytest.raises(SpecError, match="--dim is of a mechanism alone, and --host nano"):
+        explain("vit", host="nano", shape={"dim": 8})
+    with pytest.raises(SpecError, match="unknown host 'giant'"):
+        explain("vit", host="giant", shape={})
+    with pytest.raises(SpecError, match="--host is of a mechanism, and pvt_tiny is a model"):
+        explain("pvt_tiny", host="nano", shape={})
+
+
+def test_the_default_paca_vit_is_said_to_be_quadratic_in_its_last_stage() -> None:
+    content = explain(PACA, shape={})
+    degrees = {s["stage"]: s["degree"] for s in content["growth"]["stages"]}
+    assert {degrees[f"stage{n}"] for n in (1, 2, 3)} == {1}
+    assert degrees["stage4"] == 2
+    text = " ".join(run(PACA).stdout.split())
+    assert "quadratic in the tokens: stage4" in text
+    assert f"from {content['growth']['dominates_from']} px" in text
+
+
+def test_formulas_as_latex_with_the_values_behind_them() -> None:
+    lines = run("pvt", "--grid", "16", "--option", "sr_ratio=4", "--latex").stdout.splitlines()
+    assert lines[0] == r"\begin{align*}"
+    assert r"  \text{reduction} &= R^{2} N_{R} C^{2} \\" in lines
+    assert "% products: N = 256, C = 96, N_R = 16" in lines
+
+
+@pytest.mark.parametrize(
+    "arguments", [["swin"], ["paca", "--host", "nano"], ["deit_tiny_patch16_224"]]
+)
+def test_every_symbol_of_a_formula_has_a_value_and_a_meaning(arguments: list[str]) -> None:
+    content = json.loads(run(*arguments, "--json").stdout)
+    text = run(*arguments).stdout
+    for symbols in content["term_symbols"].values():
+        for symbol in symbols:
+            assert f"{symbol}: " in text
