@@ -1,4 +1,4 @@
-"""The verdict's sentences on growth: exponents and the crossover."""
+"""The verdict's sentences on growth: exponents, the claim "linear", and the crossover."""
 
 from __future__ import annotations
 
@@ -6,14 +6,27 @@ import math
 
 import pandas as pd
 
+from paca_bench.analyse.claims import TOLERANCE, Claim, linear_claim
 from paca_bench.analyse.crossover import Crossover, crossovers
 from paca_bench.analyse.curves import measured
-from paca_bench.analyse.scaling import Exponent, fit_exponent
+from paca_bench.analyse.laws import Law
+from paca_bench.analyse.scaling import Exponent, curve_law, fit_exponent
 from paca_bench.analyse.scene import Scene, focus, layer_scene
 from paca_bench.analyse.wording import interval
+from paca_bench.units import significant
 
 # More curves than this in one sentence are better read in the table.
 _MOST_CURVES = 2
+
+# A residual below this is the arithmetic's.
+_EXACT = 1e-6
+
+_CLAIMED = {"latency_s": "latency", "macs": "MACs"}
+_VERDICTS = {
+    Claim.HOLDS: "holds",
+    Claim.FAILS: "does not hold",
+    Claim.NOT_SHOWN: "is not shown",
+}
 
 
 def growth_sentences(scene: Scene) -> list[str]:
@@ -35,6 +48,49 @@ def growth_sentences(scene: Scene) -> list[str]:
         "How cost grows cannot be told: an exponent needs at least three resolutions measured; "
         "give a range such as --res 224..1024."
     ]
+
+
+def claim_sentence(scene: Scene) -> str | None:
+    """Whether "linear" holds: of the attention alone where it was measured, else of the host."""
+    layer = layer_scene(scene) if scene.axes["level"] == "host" else None
+    for place, where in ((layer, "attention alone"), (scene, scene.text)):
+        if place and (judged := _claims(place)):
+            return (
+                f"Is growth linear ({where}, fixed costs set aside)? {'; '.join(judged)} "
+                f"(non-negative fit of a + b·N + c·N·log N + d·N²; claimed where its local "
+                f"exponent at the largest N is at most {1 + TOLERANCE:.3g}, by a 95% bootstrap "
+                f"interval)."
+            )
+    return None
+
+
+def _claims(scene: Scene) -> list[str]:
+    """``paca (M=49): in latency it holds, 1.00 [1.00, 1.04], ...``, of each curve in focus."""
+    texts = []
+    for label in focus(scene.rows)[:_MOST_CURVES]:
+        curve = scene.rows[scene.rows["label"] == label]
+        laws = {noun: curve_law(curve, metric) for metric, noun in _CLAIMED.items()}
+        said = [_claim_text(law, noun) for noun, law in laws.items() if law]
+        if said:
+            texts.append(f"{label}: {', '.join(said)}")
+    return texts
+
+
+def _claim_text(law: Law, noun: str) -> str:
+    claim = linear_claim(law)
+    assert claim.exponent is not None  # there is a law
+    made = claim.exponent
+    rest = law.relative_residual
+    within = f"within {significant(100 * rest, 2)}%" if rest > _EXACT else "exactly"
+    size = f"law {' + '.join(law.terms)} {within}"
+    if law.tokens_asked > law.tokens_max:
+        size += f", measured up to N = {law.tokens_max:.0f} of {law.tokens_asked:.0f}"
+    if law.bounded:
+        size += f", {law.bounded} lower bound{'s' if law.bounded > 1 else ''} respected"
+    exponent = f"[{_two_decimals(made.low)}, {_two_decimals(made.high)}]"
+    if not math.isnan(made.value):
+        exponent = f"{_two_decimals(made.value)} {exponent}"
+    return f"in {noun} it {_VERDICTS[claim.verdict]}, {exponent} ({size})"
 
 
 def crossover_sentence(scene: Scene) -> str | None:
@@ -119,6 +175,5 @@ def _crossover_text(found: Crossover, a: str, b: str) -> str:
     caution = f"; {doubt}" if found.unclear else ""
     return (
         f"{found.cheaper} becomes faster than {other} at about {found.resolution:.0f} px "
-        f"[{low}, {high}] (log-log interpolation; the interval is the nearest measured "
-        f"resolutions at which they differ beyond doubt{caution})."
+        f"[{low}, {high}] ({found.method.partition('resolutions, ')[2]}{caution})."
     )

@@ -6,6 +6,7 @@ measured N, so that all are of one size and a share needs no further scaling.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -38,6 +39,12 @@ def slopes(n: Floats, scale: float) -> Floats:
     """``n`` times the derivative of each column of ``basis``: [len(n), 4]."""
     x = n / scale
     return np.stack([np.zeros_like(x), x, x * (np.log(n) + 1) / math.log(scale), 2 * x * x], axis=1)
+
+
+def subsets(most: int) -> list[Terms]:
+    """All sets of one to ``most`` of the four terms."""
+    sizes = range(1, most + 1)
+    return [terms for size in sizes for terms in itertools.combinations(range(4), size)]
 
 
 @dataclass(frozen=True)
@@ -136,10 +143,10 @@ def resample(
     noise *= sigma * np.sqrt(freedom / rng.chisquare(freedom, draws))
     # The value of a made-up point stays positive, however large the noise.
     target = np.maximum(weights[:, None] + noise, 0.05 * weights[:, None])
-    return _nonnegative(points.design * (weights / fitted)[:, None], target, supports)
+    return nonnegative(points.design * (weights / fitted)[:, None], target, supports)
 
 
-def _nonnegative(design: Floats, targets: Floats, supports: list[Terms]) -> Floats:
+def nonnegative(design: Floats, targets: Floats, supports: list[Terms]) -> Floats:
     """Non-negative least squares of every column of ``targets``: [4, columns].
 
     Each solution is the unconstrained one on some support, so with four terms trying all is

@@ -11,7 +11,6 @@ exponent of the cost without its constant: a fixed cost cannot hide quadratic gr
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,11 +25,11 @@ from paca_bench.analyse.law_fit import (
     Fit,
     Floats,
     Points,
-    Terms,
     basis,
     fit_terms,
     resample,
     slopes,
+    subsets,
 )
 from paca_bench.analyse.statistics import Estimate, check_confidence
 from paca_bench.errors import SpecError
@@ -178,7 +177,7 @@ def fit_law(
     logs = np.log(np.where(known, y, low)[used])
     points = Points(basis(n[used], scale), logs, known[used])
     # Two degrees of freedom stay for the noise.
-    supports = _subsets(min(len(TERMS), len(counts) - 2))
+    supports = subsets(min(len(TERMS), len(counts) - 2))
     fits = {fit.terms: fit for terms in supports if (fit := fit_terms(points, terms))}
     chosen = _choose(list(fits.values()), points)
     widest = min(fits.values(), key=lambda fit: fit.deviance)
@@ -241,12 +240,6 @@ def _checked(
                 "point that was not measured"
             )
     return n, y, np.where(np.isnan(y), low, np.nan)
-
-
-def _subsets(most: int) -> list[Terms]:
-    """All sets of one to ``most`` terms."""
-    sizes = range(1, most + 1)
-    return [s for size in sizes for s in itertools.combinations(range(len(TERMS)), size)]
 
 
 def _choose(fits: list[Fit], points: Points) -> Fit:

@@ -68,7 +68,10 @@ def last_rise(places: Sequence[float], gaps: Floats) -> Meeting:
     low, high = np.min(found, axis=0), np.max(found, axis=0)
     if len(x) == 2:
         low, high = x[i], x[j]
-    return Meeting(*(_beyond(np.exp(at), places, gaps) for at in (chord, low, high)))
+    ends = np.asarray(places, dtype=float)
+    # From the place itself, so that a gap of zero at a place gives that place exactly.
+    found = [np.clip(ends[i] * np.exp(at - x[i]), ends[i], ends[j]) for at in (chord, low, high)]
+    return Meeting(*(_beyond(place, places, gaps) for place in found))
 
 
 def _zero(

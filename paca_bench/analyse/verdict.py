@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from paca_bench.analyse.curves import Row, asked, group_of, measured, records
-from paca_bench.analyse.growth import crossover_sentence, growth_sentences
+from paca_bench.analyse.growth import claim_sentence, crossover_sentence, growth_sentences
 from paca_bench.analyse.scene import Scene, main_scene
 from paca_bench.analyse.sentences import (
     accuracy_sentence,
@@ -44,8 +44,8 @@ def verdict(df: pd.DataFrame) -> Verdict:
     latencies of the first run, the host's forward pass if it was timed. The first
     says what is fastest at the largest resolution that at least two labels share; "faster"
     is claimed only where the interval of a ratio excludes 1. The others are about growth,
-    crossover, memory, accuracy and M, then about the same cases in other runs, and last
-    about what was not measured. A sentence without ground is left out.
+    the claim "linear", crossover, memory, accuracy and M, then about the same cases in other
+    runs, and last about what was not measured. A sentence without ground is left out.
 
     Args:
         df: as from ``load_results``: one run or several, of any subset of the axes.
@@ -56,7 +56,7 @@ def verdict(df: pd.DataFrame) -> Verdict:
         timed = latency_sentence(scene)
         lines.append(timed or macs_sentence(scene))
         if lines[0]:
-            lines += [*growth_sentences(scene), crossover_sentence(scene)]
+            lines += [*growth_sentences(scene), claim_sentence(scene), crossover_sentence(scene)]
         lines.append(memory_sentence(scene))
     lines.append(accuracy_sentence(scene, df))
     if scene is not None:

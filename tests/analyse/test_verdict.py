@@ -42,7 +42,7 @@ def whole(tmp_path_factory):
 def test_whole_sweep_is_put_into_few_sentences(whole):
     assert "from 224 to 1024 px" in whole.question
     assert "host nano, forward" in whole.question
-    assert 4 <= len(whole.sentences) <= 8
+    assert 4 <= len(whole.sentences) <= 9
     assert all(re.search(r"\d", s) and s.endswith((".", ".)")) for s in whole.sentences)
 
 
@@ -66,6 +66,28 @@ def test_growth_says_what_is_linear(whole):
             r"paca \(M=49\) p = 0\.\d\d \[.*?\] in latency, less than linear", sentence
         )
         assert "in MACs" in sentence
+
+
+def test_the_claim_linear_is_judged(whole):
+    text = one(whole.sentences, "Is growth linear (attention alone")
+    # Laws: 2e-3 + 1e-6 N + 2e-10 N² (at the top 1.93 without the constant), 2e-3 + 1.6e-6 N.
+    vit, paca = text.partition("paca (M=49): ")[::2]
+    assert re.search(r"in latency it does not hold, 1\.\d\d \[1\.\d\d, (1\.\d\d|2\.00)\]", vit)
+    assert re.search(r"in MACs it does not hold, 1\.93 \[1\.93, 1\.93\]", vit)
+    assert "law linear + quadratic" in vit
+    assert re.search(r"in latency it (holds|is not shown), 1\.00 \[1\.00, 1\.\d\d\]", paca)
+    assert "in MACs it holds, 1.00 [1.00, 1.00]" in paca
+    assert "at most 1.1" in text
+
+
+def test_the_claim_says_how_far_it_was_measured(tmp_path):
+    records = curve("vit", sides=(*RESOLUTIONS, 1536))
+    records[-1] = censored(records[-1], status=Status.TIMEOUT, reason="no result; raise --timeout")
+    data = records[-1].to_json()
+    data["metrics"]["latency_lower_bound_s"] = 1.0
+    records[-1] = type(records[-1]).from_json(data)
+    text = one(say(tmp_path, records).sentences, "Is growth linear (host nano, forward")
+    assert "measured up to N = 65536 of 147456, 1 lower bound respected" in text
 
 
 def test_memory_accuracy_clusters_and_gaps_are_named(whole):
