@@ -30,11 +30,35 @@ _MAX_ANSWERS = 50_000
 # Operators whose results do not depend on the device. They run on meta tensors, which is
 # about ten times faster than on fake ones, and called most of the time.
 _SAME_ON_META = frozenset(
-    f"aten.{name}"
-    for name in """
-    view _unsafe_view t transpose permute expand select slice split unsqueeze squeeze detach alias
-    mm bmm addmm add add_ sub mul div sum gelu gelu_backward relu _softmax _softmax_backward_data
-    """.split()
+    {
+        "aten._softmax",
+        "aten._softmax_backward_data",
+        "aten._unsafe_view",
+        "aten.add",
+        "aten.add_",
+        "aten.addmm",
+        "aten.alias",
+        "aten.bmm",
+        "aten.detach",
+        "aten.div",
+        "aten.expand",
+        "aten.gelu",
+        "aten.gelu_backward",
+        "aten.mm",
+        "aten.mul",
+        "aten.permute",
+        "aten.relu",
+        "aten.select",
+        "aten.slice",
+        "aten.split",
+        "aten.squeeze",
+        "aten.sub",
+        "aten.sum",
+        "aten.t",
+        "aten.transpose",
+        "aten.unsqueeze",
+        "aten.view",
+    }
 )
 
 
@@ -76,10 +100,10 @@ class ShapeTensor(Tensor):
     strided: Layout
     held: Any
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Refuse: without data, an operator makes sense only inside a trace."""
@@ -88,7 +112,7 @@ class ShapeTensor(Tensor):
 
 def shape_tensor(layout: Layout, storage: object, *, requires_grad: bool = False) -> ShapeTensor:
     """A ``ShapeTensor`` that holds ``storage``."""
-    tensor: ShapeTensor = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+    tensor: ShapeTensor = Tensor._make_wrapper_subclass(
         ShapeTensor,
         layout.size,
         layout.stride,
@@ -151,7 +175,7 @@ class Operators:
         key = (
             tuple(tensor.shape),
             tensor.stride(),
-            tensor.storage_offset(),
+            int(tensor.storage_offset()),
             dtype or tensor.dtype,
         )
         layout = self._layouts.get(key)
@@ -184,7 +208,7 @@ class Operators:
         name = str(operator.overloadpacket)
         by_rule = results_by_rule(name, args)
         if by_rule is not None:
-            return self._answer(name, args, by_rule, ())
+            return self._answer(name, args, kwargs, by_rule, ())
         layouts = [tensor.strided for tensor in tensors]
         if name in _SAME_ON_META:
             stand_ins = [layout.meta for layout in layouts]
@@ -197,14 +221,16 @@ class Operators:
                 raise UnsupportedError(
                     f"memory cannot be predicted: {name} changes a tensor's shape in place"
                 )
-        return self._answer(name, args, out, stand_ins)
+        return self._answer(name, args, kwargs, out, stand_ins)
 
-    def _answer(self, name: str, args: Any, out: Any, stand_ins: Sequence[Tensor]) -> Answer:
+    def _answer(
+        self, name: str, args: Any, kwargs: Any, out: Any, stand_ins: Sequence[Tensor]
+    ) -> Answer:
         results = out if isinstance(out, tuple | list) else (out,)
         return Answer(
             results=tuple(self._result(result, stand_ins, name) for result in results),
             collect=type(out) if isinstance(out, tuple | list) else None,
-            workspace_bytes=workspace_bytes(name, args),
+            workspace_bytes=workspace_bytes(name, args, kwargs),
         )
 
     def _run_fake(self, operator: Any, args: Any, kwargs: Any, stand_ins: Sequence[Tensor]) -> Any:
