@@ -205,6 +205,8 @@ def _misfit(residuals: Floats, known: NDArray[np.bool_], sigma: float) -> float:
 
 
 def _bound_misfit(residuals: Floats, sigma: float) -> float:
+    if not residuals.size:
+        return 0.0
     z = residuals / max(sigma, _SHARPEST_BOUND)
     return -2 * float(special.log_ndtr(-z).sum())
 

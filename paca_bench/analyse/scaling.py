@@ -161,6 +161,39 @@ def curve_law(curve: pd.DataFrame, metric: str) -> Law | None:
     return fit_law(tokens, [values[i] for i in placed], bounds=[bounds[i] for i in placed])
 
 
+def exponent_table(df: pd.DataFrame, metric: str, steps: int = 17) -> pd.DataFrame:
+    """The local exponent of every curve over its measured range, to be drawn as a curve.
+
+    Args:
+        df: as from ``load_results``.
+        metric: ``macs``, ``latency_s`` or ``peak_memory_bytes``.
+        steps: token counts per curve, evenly spaced on a logarithmic scale.
+
+    Returns:
+        ``steps`` rows per curve that has a law (see ``fit_law``), with the columns of
+        ``CURVE_AXES``, ``tokens``, ``resolution`` (pixels, interpolated), ``local_exponent``
+        with ``_low`` and ``_high``, and ``macs_local_exponent``, the analytic one from the law
+        of the exact MACs of the same cases (NaN where too few were counted).
+
+    Raises:
+        SpecError: there is no such metric.
+    """
+    group_of(metric)
+    rows: list[dict[str, object]] = []
+    for axes, curve in curves(asked(df, metric)):
+        good = measured(curve, metric)
+        law, analytic = curve_law(curve, metric), curve_law(measured(good, "macs"), "macs")
+        if law is None:
+            continue
+        known = np.log(good[["tokens", "resolution"]].to_numpy(dtype=float))
+        for n in np.geomspace(law.tokens_min, law.tokens_max, steps):
+            at = {"tokens": n, "resolution": math.exp(np.interp(math.log(n), *known.T))}
+            at["macs_local_exponent"] = analytic.exponent_at(n).value if analytic else math.nan
+            rows.append(axes | at | _interval("local_exponent", law.exponent_at(n)))
+    columns = ("tokens", "resolution", *_ends("local_exponent"), "macs_local_exponent")
+    return pd.DataFrame(rows, columns=[*CURVE_AXES, *columns])
+
+
 def _ends(name: str) -> tuple[str, str, str]:
     return name, f"{name}_low", f"{name}_high"
 
@@ -194,7 +227,10 @@ def _curve_fit(curve: pd.DataFrame, metric: str) -> dict[str, object]:
     row |= _interval("exponent", whole) | _interval("tail_exponent", tail)
     if whole:
         row["method"] = whole.method
-    return row | _law_columns(curve_law(curve, metric)) | _macs_columns(measured(good, "macs"))
+    law = curve_law(curve, metric)
+    counted = measured(good, "macs")
+    analytic = law if metric == "macs" else curve_law(counted, "macs")
+    return row | _law_columns(law) | _macs_columns(counted, analytic)
 
 
 def _law_columns(law: Law | None) -> dict[str, object]:
@@ -215,10 +251,9 @@ def _law_columns(law: Law | None) -> dict[str, object]:
     return row | _interval("growth_exponent_max", claim.exponent)
 
 
-def _macs_columns(counted: pd.DataFrame) -> dict[str, object]:
+def _macs_columns(counted: pd.DataFrame, law: Law | None) -> dict[str, object]:
     """The growth of the MACs of measured cases: exact, so without an interval."""
     whole = fit_exponent(counted["tokens"].tolist(), counted["macs"].tolist())
-    law = curve_law(counted, "macs")
     claim = linear_claim(law)
     return {
         "macs_exponent": whole.value if whole else math.nan,

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from paca_bench.analyse.scaling import fit_exponent, local_exponents, scaling_table
+from paca_bench.analyse.scaling import exponent_table, fit_exponent, local_exponents, scaling_table
 from paca_bench.errors import SpecError
 from paca_bench.record import Status
 from paca_bench.results import load_results
@@ -125,3 +125,36 @@ def test_scaling_table_of_nothing_is_empty_with_columns(tmp_path):
     assert "exponent" in table
     with pytest.raises(SpecError, match="speed"):
         scaling_table(table, "speed")
+
+
+def test_the_local_exponent_is_a_curve_over_the_measured_range(sweep):
+    table = exponent_table(sweep, "latency_s", steps=5)
+    assert len(table) == 7 * 3 * 5
+    vit = table[(table["label"] == "vit") & (table["level"] == "host")]
+    forward = vit[vit["mode"] == "forward"]
+    assert forward["tokens"].tolist() == pytest.approx(
+        [TOKENS[0] * (TOKENS[-1] / TOKENS[0]) ** (i / 4) for i in range(5)]
+    )
+    assert forward["resolution"].tolist() == pytest.approx(
+        [4 * math.sqrt(n) for n in forward["tokens"]]
+    )
+    assert forward["local_exponent"].is_monotonic_increasing
+    assert (forward["local_exponent_low"] <= forward["local_exponent"]).all()
+    assert (forward["local_exponent"] <= forward["local_exponent_high"]).all()
+    # Law of the MACs: 2e-3 + 1e-6 N + 2e-10 N².
+    for row in forward.to_dict("records"):
+        n = row["tokens"]
+        linear, quadratic = 1e-6 * n, 2e-10 * n**2
+        true = (linear + 2 * quadratic) / (2e-3 + linear + quadratic)
+        assert row["macs_local_exponent"] == pytest.approx(true, rel=0.02)
+    # What was not measured ends the curve.
+    assert vit[vit["mode"] == "train"]["tokens"].max() == pytest.approx(TOKENS[-2])
+
+
+def test_a_curve_without_a_law_has_no_local_exponents(tmp_path):
+    df = frame(tmp_path, [make_record("vit", resolution=side) for side in RESOLUTIONS[:4]])
+    table = exponent_table(df, "latency_s")
+    assert table.empty
+    assert "local_exponent_high" in table
+    with pytest.raises(SpecError, match="speed"):
+        exponent_table(df, "speed")

@@ -29,6 +29,8 @@ def test_one_row_per_curve_with_both_ends(sweep):
         assert row[f"{metric}_at_max"] == forward.loc[1024, metric]
     assert row["latency_exponent_low"] <= row["latency_exponent"] <= row["latency_exponent_high"]
     assert row["macs_exponent"] > 1.4
+    assert (row["macs_law"], row["macs_linear_claim"]) == ("quadratic", "does not hold")
+    assert (row["latency_law"], row["latency_linear_claim"]) == ("quadratic", "does not hold")
     assert (row["accuracy"], row["accuracy_resolution"]) == (0.93, 32)
     assert row["accuracy_method"] == "t over 3 seeds"
     assert "least squares" in row["exponent_method"]
