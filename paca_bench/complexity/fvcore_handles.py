@@ -1,9 +1,13 @@
 """Count with fvcore: the third count, whose rules are another project's.
 
-fvcore reads a trace of the module on real tensors. It has no rule for
-``scaled_dot_product_attention``, rounds ``einsum`` to three digits, and adds rough "flops"
-of norms, pooling and interpolation to its total; the handles here mend all three, so that
-its total is multiply-accumulates and nothing else.
+fvcore reads a trace of the module by torch.jit. It has no rule for
+``scaled_dot_product_attention``, rounds ``einsum`` to three digits, and adds rough "flops" of
+norms, pooling and interpolation to its total; the handles here mend all three, so that its
+total is multiply-accumulates and nothing else.
+
+The trace is made on the meta device (``trace_on_meta``), where any size costs the same. That of
+a backward pass holds attention as its products and a convolution's gradients as convolutions,
+so that it rests on fvcore's own rules alone.
 """
 
 from __future__ import annotations
@@ -16,6 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paca_bench.complexity.meta import MetaCopy
+from paca_bench.complexity.trace_on_meta import BackwardReplay, Traceable
 from paca_bench.errors import CountError
 
 # What a trace may hold beside matrix-like work and fvcore's own list of views.
@@ -29,6 +35,13 @@ NOT_MACS = frozenset(
         "avg_pool1d avg_pool2d max_pool2d adaptive_avg_pool1d adaptive_avg_pool2d",
         "adaptive_max_pool2d upsample_nearest2d upsample_bilinear2d upsample_bicubic2d",
         "grid_sampler roll pad index_select embedding meshgrid repeat clone pixel_shuffle flip",
+        # What the backward pass is made of.
+        "_softmax_backward_data _log_softmax_backward_data gelu_backward threshold_backward",
+        "silu_backward sigmoid_backward tanh_backward hardswish_backward elu_backward",
+        "native_dropout_backward upsample_nearest2d_backward upsample_bilinear2d_backward",
+        "_adaptive_avg_pool2d_backward avg_pool2d_backward max_pool2d_with_indices_backward",
+        "slice_backward select_backward index_put constant_pad_nd copy_ _unsafe_view",
+        "new_zeros new_empty_strided zeros zeros_like ones_like empty empty_like full_like",
     )
     for name in line.split()
 )
@@ -37,17 +50,36 @@ NOT_MACS = frozenset(
 def fvcore_macs(module: nn.Module, *inputs: Tensor) -> int:
     """Multiply-accumulates of ``module(*inputs)``, by fvcore.
 
-    The call is computed, so sizes should be small.
+    Nothing is computed: of the module's tensors and the inputs only the shapes matter.
 
     Raises:
         CountError: fvcore meets an operator that neither it nor this module knows.
     """
-    with warnings.catch_warnings(), torch.no_grad():
+    return _total(MetaCopy(module), [t.to("meta") for t in inputs])
+
+
+def fvcore_backward_macs(module: nn.Module, *inputs: Tensor, input_gradient: bool = True) -> int:
+    """Multiply-accumulates of the backward pass of ``module(*inputs)``, by fvcore.
+
+    Args:
+        module: whose parameters' gradients are computed, of those that want one.
+        *inputs: only their shapes matter.
+        input_gradient: the inputs' gradients are wanted as well.
+
+    Raises:
+        CountError: fvcore meets an operator that neither it nor this module knows.
+    """
+    copies = [t.detach().to("meta").requires_grad_(input_gradient) for t in inputs]
+    return _total(BackwardReplay.of(MetaCopy(module), copies), [])
+
+
+def _total(module: nn.Module, inputs: Sequence[Tensor]) -> int:
+    with warnings.catch_warnings(), torch.no_grad(), Traceable():
         # torch announces that it will drop the scripting and tracing that fvcore lives on.
         warnings.simplefilter("ignore", DeprecationWarning)
         from fvcore.nn import FlopCountAnalysis
 
-        analysis = FlopCountAnalysis(module, inputs)
+        analysis = FlopCountAnalysis(module, tuple(inputs))
         # Cleared first: where fvcore has a handle, it does not let it be ignored.
         analysis.clear_op_handles()
         analysis.set_op_handle(**dict.fromkeys(NOT_MACS), **_handles())
