@@ -94,12 +94,14 @@ def fit_terms(points: Points, terms: Terms) -> Fit | None:
     pulls where the law is below it or near, and not at all where the law is well above.
 
     Returns:
-        None if a coefficient comes out as zero: that is the law of the other terms.
+        None if a coefficient comes out as zero (that is the law of the other terms) or a cost.
     """
     design = points.design[:, terms]
     known = points.known
     relative = design[known] / np.exp(points.logs[known])[:, None]
     costs, _ = nnls(relative, np.ones(points.count))
+    if not (design @ costs > 0).all():
+        return None  # N·log N alone costs nothing at N = 1
     residuals = points.logs - np.log(design @ costs)
     centre = float(residuals[known].mean())
     costs, residuals = costs * math.exp(centre), residuals - centre

@@ -193,7 +193,13 @@ def fit_law(
     measured_design = points.design[points.known]
     line = _line(np.log(n[known]))
     exponent = _interval(
-        lambda costs, _: line @ np.log(measured_design @ costs),
+        lambda costs, _: (
+            line
+            @ np.log(
+                # N·log N alone costs nothing at N = 1.
+                np.maximum(measured_design @ costs, _TAKEN_AS_ZERO * costs.sum(axis=0))
+            )
+        ),
         *(chosen.costs, draws, confidence, points.count),
     )
     coefficients = chosen.costs / np.array([1, scale, scale * math.log(scale), scale**2])

@@ -148,17 +148,14 @@ def scaling_table(df: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def curve_law(curve: pd.DataFrame, metric: str) -> Law | None:
     """The law of one curve's cases, those not measured entering by what is known of them."""
-    rows = records(asked(curve, metric))
-    known = set(measured(curve, metric).index)
-    values = [
-        float(row[metric]) if index in known else math.nan
-        for index, row in zip(asked(curve, metric).index, rows, strict=True)
-    ]
-    bounds = [lower_bound(row, metric) for row in rows]
+    rows = asked(curve, metric)
     # What has no token count has no place on the curve: it failed before it was counted.
-    placed = [i for i, row in enumerate(rows) if row["tokens"] >= 1]
-    tokens = [float(rows[i]["tokens"]) for i in placed]
-    return fit_law(tokens, [values[i] for i in placed], bounds=[bounds[i] for i in placed])
+    rows = rows[rows["tokens"] >= 1]
+    usable = rows.index.isin(measured(rows, metric).index)
+    bounds = np.full(len(rows), math.nan)
+    bounds[~usable] = [lower_bound(row, metric) for row in records(rows[~usable])]
+    values = rows[metric].astype(float).where(usable)
+    return fit_law(rows["tokens"].tolist(), values.tolist(), bounds=bounds.tolist())
 
 
 def exponent_table(df: pd.DataFrame, metric: str, steps: int = 17) -> pd.DataFrame:

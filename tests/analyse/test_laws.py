@@ -187,6 +187,34 @@ def test_a_law_holds_for_token_counts_only(n):
             ask(n)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 10**6), st.floats(1e-9, 1e12), st.sampled_from((0.0, 0.5, 2.0))),
+        min_size=5,
+        max_size=9,
+        unique_by=lambda point: point[0],
+    )
+)
+def test_any_points_have_a_law_or_too_few_counts(points):
+    # A factor of 0 stands for a measured point, any other for a bound.
+    known = [value if factor == 0 else math.nan for _, value, factor in points]
+    low = [factor * value or math.nan for _, value, factor in points]
+    law = fit_law([n for n, _, _ in points], known, bounds=low, resamples=50)
+    count = sum(not math.isnan(value) for value in known)
+    if count < 5:
+        assert law is None
+        return
+    assert (law.points, law.bounded) == (count, len(points) - count)
+    for made in (law.exponent, law.exponent_at(law.tokens_max)):
+        assert made.low <= made.value <= made.high
+    growth = law.growth_exponent_at(law.tokens_max)
+    assert 1 - 1e-9 <= growth.low <= growth.high
+    assert law.predict(law.tokens_max) > 0
+    assert sum(law.shares.values()) == pytest.approx(1)
+    assert linear_claim(law).verdict in Claim
+
+
 # Censored points.
 
 
