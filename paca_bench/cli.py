@@ -165,6 +165,46 @@ def _print_plan(suite: Text, settings: "Mapping[str, Any]", resumed: Path | None
 
 
 @app.command()
+def analyze(
+    context: typer.Context,
+    res: Annotated[
+        Text, _option("Resolutions: 224..8192, 224..8192:160, 224..8192/20, 224,384,256x192.")
+    ] = None,
+    mechanism: Annotated[Text, _option("Mechanisms, by comma.  [default: all]")] = None,
+    model: Annotated[Text, _option("Published models, by comma.  [default: one a family]")] = None,
+    clusters: Annotated[
+        Text, _option("Numbers of clusters M, by comma.  [default: 25,49,100]")
+    ] = None,
+    level: Annotated[Text, _option("layer, host, model.  [default: all]")] = None,
+    host: Annotated[
+        Text, _option("Size of the pyramid: nano, tiny, small.  [default: nano]")
+    ] = None,
+    stage: Annotated[
+        Text, _option("Stages whose geometry layers are looked at.  [default: 1]")
+    ] = None,
+    mode: Annotated[Text, _option("forward, train, checkpointed.  [default: forward]")] = None,
+    batch: Annotated[Text, _option("Images per call, by comma.  [default: 1]")] = None,
+    dtype: Annotated[
+        Text, _option("float32, bfloat16, float16, float64.  [default: float32]")
+    ] = None,
+    memory: Annotated[bool, _option("Also predict each case's peak memory.", "--memory")] = False,
+    plugin: Annotated[
+        list[str] | None, _option("Python file with mechanisms of yours; may repeat.")
+    ] = None,
+    out: Annotated[Path | None, _option("Run folder.  [default: results/DATE]")] = None,
+) -> None:
+    """What every case must cost, from closed forms alone: nothing is run."""
+    from rich.console import Console
+
+    from paca_bench.analyzer import analyze
+    from paca_bench.sweeper import default_folder
+
+    own = ("memory", "out")
+    given = {k: v for k, v in context.params.items() if v not in (None, ()) and k not in own}
+    _summarise(Console(), analyze(out=out or default_folder(), memory=memory, **given))
+
+
+@app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write.")],

@@ -16,6 +16,7 @@ from paca_bench.complexity.roofline import Ceilings
 from paca_bench.data.registry import check_dataset
 from paca_bench.environment import resolve_device
 from paca_bench.errors import NothingMeasuredError, PacaBenchError, StoreError
+from paca_bench.growth import growths
 from paca_bench.plan import Machine, PlannedCase, fit_budget, make_plan
 from paca_bench.plugins import load_plugins
 from paca_bench.record import Record, Status
@@ -115,6 +116,7 @@ def sweep(
             "paca_bench": environment["paca_bench"],
             "spec": spec.to_json(),
             "environment": {**environment, "ceilings": probe.details["ceilings"]},
+            "growth": growths(planned),
         }
         if previous is None:
             # The lock comes first, so that of two sweeps only one writes a header.
