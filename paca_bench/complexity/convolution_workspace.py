@@ -26,58 +26,59 @@ _LARGE_KERNEL = 14
 def convolution_workspace(args: Sequence[Any]) -> int:
     """Bytes for ``aten.convolution(input, weight, bias, stride, ...)``."""
     x, weight, bias, *settings = args
+    with_onednn, layout = convolution_backend(x, weight, settings, bias=bias)
+    copied = _copied(layout, x, weight)
     sides = _output_sides(x, weight, settings)
     result = int(x.shape[0] * weight.shape[0]) * math.prod(sides) * int(x.element_size())
-    if not uses_onednn(x, weight, bias, settings):
-        groups = int(settings[-1])
+    if not with_onednn:
         # Each group's result is held until all are put together.
-        together = result if groups > 1 else 0
-        return _weight_in_layout_of(x, weight) + max(together, _columns(x, weight, settings))
-    if _is_channels_last(x):
-        return _weight_in_layout_of(x, weight) + _padded(weight)
-    return max(_reordered(x) + _bytes(weight), result)
+        together = result if settings[-1] > 1 else 0
+        return copied + max(together, _columns(x, weight, settings))
+    if layout == torch.channels_last:
+        return copied + _padded(weight)
+    return copied + max(_reordered(x) + _bytes(weight), result)
 
 
 def convolution_backward_workspace(args: Sequence[Any]) -> int:
     """Bytes for ``aten.convolution_backward(gradient, input, weight, bias_sizes, ...)``."""
     grad, x, weight, bias_sizes, *settings, wanted = args
-    if not uses_onednn(x, weight, None, settings, bias_sizes=bias_sizes):
+    with_onednn, layout = convolution_backend(x, weight, settings, bias_sizes=bias_sizes)
+    copied = _copied(layout, grad, x, weight)
+    if not with_onednn:
         results = (_bytes(t) if want else 0 for t, want in zip((x, weight), wanted, strict=False))
-        together = sum(results) if int(settings[-1]) > 1 else 0
-        return _weight_in_layout_of(x, weight) + max(together, _columns(x, weight, settings))
-    if _is_channels_last(x):
+        together = sum(results) if settings[-1] > 1 else 0
+        return copied + max(together, _columns(x, weight, settings))
+    if layout == torch.channels_last:
         # oneDNN makes the weight's gradient in its own layout, and converts it in a copy.
-        return _weight_in_layout_of(x, weight) + _bytes(weight) + _blocked(x, weight)
-    # The gradient is brought into the input's layout, then all into oneDNN's.
-    copied = 0 if grad.is_contiguous() else _bytes(grad)
+        return copied + _bytes(weight) + _blocked(x, weight)
     if max(weight.shape[2:]) >= _LARGE_KERNEL:
         return copied + 4 * _bytes(weight) + _bytes(x) // int(x.shape[0])
     reordered = _reordered(x)
     return copied + max(reordered + _bytes(grad), _bytes(weight), 2 * reordered - _bytes(weight))
 
 
-def uses_onednn(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    settings: Sequence[Any],
-    bias_sizes: Sequence[int] | None = None,
-) -> bool:
-    """True if torch gives this convolution to oneDNN; by its own decision."""
+def convolution_backend(
+    x: Tensor, weight: Tensor, settings: Sequence[Any], **bias: Any
+) -> tuple[bool, torch.memory_format]:
+    """Whether torch gives a convolution to oneDNN, and the layout that it works in.
+
+    By torch's own decision, from shapes alone.
+
+    Args:
+        x: input.
+        weight: kernel.
+        settings: stride, padding, dilation, transposed, output_padding, groups.
+        **bias: the tensor as ``bias``, or its sizes as ``bias_sizes``.
+    """
     names = ("stride", "padding", "dilation", "transposed", "output_padding", "groups")
-    named = dict(zip(names, settings, strict=True))
-    backend = torch._C._select_conv_backend(
-        x, weight, bias=bias, **({"bias_sizes": bias_sizes} if bias is None else {}), **named
-    )
-    return "Mkldnn" in str(backend)
+    named = {"bias": None, **bias, **dict(zip(names, settings, strict=True))}
+    backend = torch._C._select_conv_backend(x, weight, **named)
+    layout = torch._C._conv_determine_backend_memory_format(x, weight, backend)
+    return "Mkldnn" in str(backend), layout
 
 
 def _bytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
-
-
-def _is_channels_last(x: Tensor) -> bool:
-    return x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
 
 
 def _is_depthwise(weight: Tensor) -> bool:
@@ -102,11 +103,9 @@ def _columns(x: Tensor, weight: Tensor, settings: Sequence[Any]) -> int:
     return int(x.shape[0]) * positions * math.prod(weight.shape[1:]) * x.element_size()
 
 
-def _weight_in_layout_of(x: Tensor, weight: Tensor) -> int:
-    """Bytes of the copy that gives the weight the input's channels-last layout."""
-    if not _is_channels_last(x):
-        return 0
-    return 0 if weight.is_contiguous(memory_format=torch.channels_last) else _bytes(weight)
+def _copied(layout: torch.memory_format, *tensors: Tensor) -> int:
+    """Bytes of those of the ``tensors`` that are copied to have the ``layout``."""
+    return sum(_bytes(t) for t in tensors if not t.is_contiguous(memory_format=layout))
 
 
 def _reordered(x: Tensor) -> int:

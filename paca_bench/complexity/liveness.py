@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from paca_bench.complexity.shapes import Operators, ShapeTensor, shape_tensor
+from paca_bench.complexity.shapes import Operators, Result, ShapeTensor, restride, shape_tensor
 
 _operators = Operators()
 
@@ -50,15 +50,20 @@ class Liveness(TorchDispatchMode):
         if kwargs:
             key += (*kwargs, *[self._key(value, tensors) for value in kwargs.values()])
         answer = _operators.answer(func, key, args, kwargs or {}, tensors)
-        results = []
-        for layout, source, value in answer.results:
-            if layout is not None:
-                storage = _Storage(self, value) if source is None else tensors[source].held
-                results.append(shape_tensor(layout, storage))
-            else:
-                results.append(value if source is None else tensors[source])
+        results = [self._make(result, tensors) for result in answer.results]
         self.peak = max(self.peak, self.now + answer.workspace_bytes)
         return results[0] if answer.collect is None else answer.collect(results)
+
+    def _make(self, result: Result, tensors: Sequence[ShapeTensor]) -> Any:
+        layout, source, value = result
+        if layout is not None:
+            storage = _Storage(self, value) if source is None else tensors[source].held
+            return shape_tensor(layout, storage)
+        if source is None:
+            return value
+        if value is not None:
+            restride(tensors[source], value)
+        return tensors[source]
 
     def _key(self, value: Any, tensors: list[ShapeTensor]) -> Any:
         """What stands for an argument in a key; its tensors are appended to ``tensors``."""

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from paca_bench.complexity.convolution_workspace import convolution_backend
+
 # One result or several, on the meta device; None if torch must say.
 Results = Tensor | tuple[Tensor | None, ...] | None
 # Positional arguments, with tensors without data -> results.
@@ -117,14 +119,14 @@ def _convolution(args: Sequence[Any]) -> Results:
     if min(sides) < 1:
         return None
     out = _empty((x.size(0), weight.size(0), *sides), x.dtype)
-    return out.to(memory_format=_convolution_format(x, weight, settings, bias=bias))
+    return out.to(memory_format=convolution_backend(x, weight, settings, bias=bias)[1])
 
 
 def _convolution_backward(args: Sequence[Any]) -> Results:
     _, x, weight, bias_sizes, *settings, wanted = args
     if settings[3] or x.dim() != 4 or x.dtype != weight.dtype or not x.numel():
         return None
-    of_backend = _convolution_format(x, weight, settings, bias_sizes=bias_sizes)
+    _, of_backend = convolution_backend(x, weight, settings, bias_sizes=bias_sizes)
     like_inputs = any(
         t.is_contiguous(memory_format=torch.channels_last) and not t.is_contiguous()
         for t in (x, weight)
@@ -136,16 +138,6 @@ def _convolution_backward(args: Sequence[Any]) -> Results:
             grad = grad.to(memory_format=torch.channels_last)
         grads.append(grad.to(memory_format=of_backend) if want else None)
     return (*grads, _empty(bias_sizes, x.dtype) if wanted[2] else None)
-
-
-def _convolution_format(
-    x: Tensor, weight: Tensor, settings: Sequence[Any], **bias: Any
-) -> torch.memory_format:
-    """What torch itself decides, by its own function."""
-    names = ("stride", "padding", "dilation", "transposed", "output_padding", "groups")
-    named = dict(zip(names, settings, strict=True))
-    backend = torch._C._select_conv_backend(x, weight, **{"bias": None, **bias}, **named)
-    return torch._C._conv_determine_backend_memory_format(x, weight, backend)
 
 
 _rules: dict[str, Rule] = {

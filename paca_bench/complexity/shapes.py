@@ -126,12 +126,26 @@ def shape_tensor(layout: Layout, storage: object, *, requires_grad: bool = False
     return tensor
 
 
+def restride(tensor: ShapeTensor, layout: Layout) -> None:
+    """Give ``tensor`` another layout in place."""
+    # Below the dispatch of the trace, where it is a matter of three numbers.
+    with torch._C._DisableTorchDispatch():
+        tensor.as_strided_(layout.size, layout.stride, layout.offset)
+    tensor.strided = layout
+
+
 class Result(NamedTuple):
     """One result of an operator.
 
-    ``layout`` of a new tensor: a view of the tensor argument numbered ``source``, or with a
-    storage of ``value`` bytes of its own. Without a layout: that argument itself or, without
-    a source either, the plain ``value``.
+    ==================  ==================  =======================================
+    ``layout``          ``source``          what it is
+    ==================  ==================  =======================================
+    a layout            None                a new tensor, on ``value`` bytes
+    a layout            an index            a view of that tensor argument
+    None                an index            that argument itself; in the layout
+                                            ``value``, if there is one
+    None                None                ``value``, which is no tensor
+    ==================  ==================  =======================================
     """
 
     layout: Layout | None
@@ -196,8 +210,7 @@ class Operators:
             tensors: the shapes among the arguments, in order.
 
         Raises:
-            UnsupportedError: the result depends on values, or a tensor's shape changes in
-                place.
+            UnsupportedError: the result depends on values.
         """
         answer = self._answers.get(key)
         if answer is None:
@@ -206,29 +219,21 @@ class Operators:
 
     def _ask(self, operator: Any, args: Any, kwargs: Any, tensors: Sequence[ShapeTensor]) -> Answer:
         name = str(operator.overloadpacket)
-        by_rule = results_by_rule(name, args)
-        if by_rule is not None:
-            return self._answer(name, args, kwargs, by_rule, ())
         layouts = [tensor.strided for tensor in tensors]
-        if name in _SAME_ON_META:
+        stand_ins: list[Any] = []
+        out: Any = results_by_rule(name, args)
+        if out is not None:
+            # A rule gives new tensors alone, which are no views of an argument.
+            layouts = []
+        elif name in _SAME_ON_META:
             stand_ins = [layout.meta for layout in layouts]
             out = operator(*_replace(args, iter(stand_ins)), **kwargs)
         else:
-            stand_ins = [FakeTensor(self._fake_mode, layout.new_meta(), _CPU) for layout in layouts]
+            stand_ins = [FakeTensor(self._fake_mode, it.new_meta(), _CPU) for it in layouts]
             out = self._run_fake(operator, args, kwargs, stand_ins)
-        for layout, stand_in in zip(layouts, stand_ins, strict=True):
-            if tuple(stand_in.shape) != layout.size or stand_in.stride() != layout.stride:
-                raise UnsupportedError(
-                    f"memory cannot be predicted: {name} changes a tensor's shape in place"
-                )
-        return self._answer(name, args, kwargs, out, stand_ins)
-
-    def _answer(
-        self, name: str, args: Any, kwargs: Any, out: Any, stand_ins: Sequence[Tensor]
-    ) -> Answer:
         results = out if isinstance(out, tuple | list) else (out,)
         return Answer(
-            results=tuple(self._result(result, stand_ins, name) for result in results),
+            results=tuple(self._result(result, stand_ins, layouts, name) for result in results),
             collect=type(out) if isinstance(out, tuple | list) else None,
             workspace_bytes=workspace_bytes(name, args, kwargs),
         )
@@ -246,19 +251,20 @@ class Operators:
                 f"its input"
             ) from error
 
-    def _result(self, result: Any, arguments: Sequence[Tensor], name: str) -> Result:
+    def _result(
+        self, result: Any, arguments: Sequence[Tensor], layouts: Sequence[Layout], name: str
+    ) -> Result:
         if not isinstance(result, Tensor):
             if isinstance(result, tuple | list):
                 raise UnsupportedError(f"memory cannot be predicted: {name} gives nested lists")
             return Result(None, None, result)
-        for index, argument in enumerate(arguments):
-            if result is argument:
-                return Result(None, index, None)
         layout = self.layout(result)
         storage = result.untyped_storage()
-        for index, argument in enumerate(arguments):
+        for index, (argument, before) in enumerate(zip(arguments, layouts, strict=True)):
+            if result is argument:
+                return Result(None, index, None if layout is before else layout)
             if argument.untyped_storage()._cdata == storage._cdata:
-                return Result(layout, index, 0)
+                return Result(layout, index, None)
         return Result(layout, None, storage.nbytes())
 
 

@@ -91,8 +91,8 @@ def _switch_on_timm(module: nn.Module) -> Callable[[], None]:
     switch = getattr(module, "set_grad_checkpointing", None)
     if switch is None:
         raise UnsupportedError(
-            f"{type(module).__name__} cannot be checkpointed: none of its modules is known as the "
-            f"block of a stage; set is_block = True in that module's class"
+            "activation checkpointing: none of the model's modules is known as the block of a "
+            "stage; set is_block = True in the class of the block"
         )
     try:
         switch(True)
