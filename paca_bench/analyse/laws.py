@@ -190,18 +190,8 @@ def fit_law(
             for fit, allowed in ((close, own), (widest, supports))
         ]
     )
-    measured_design = points.design[points.known]
-    line = _line(np.log(n[known]))
-    exponent = _interval(
-        lambda costs, _: (
-            line
-            @ np.log(
-                # N·log N alone costs nothing at N = 1.
-                np.maximum(measured_design @ costs, _TAKEN_AS_ZERO * costs.sum(axis=0))
-            )
-        ),
-        *(chosen.costs, draws, confidence, points.count),
-    )
+    slope = _over_range(points.design[points.known], n[known])
+    exponent = _interval(slope, chosen.costs, draws, confidence, points.count)
     coefficients = chosen.costs / np.array([1, scale, scale * math.log(scale), scale**2])
     total = chosen.costs.sum()
     return Law(
@@ -315,11 +305,18 @@ def _local(costs: Floats, n: float, scale: float) -> Floats:
     return rise
 
 
-def _line(x: Floats) -> Floats:
-    """The weights whose sum with any y is the least-squares slope of y on x."""
-    centred = x - x.mean()
-    weights: Floats = centred / (centred @ centred)
-    return weights
+def _over_range(design: Floats, n: Floats) -> Callable[[Floats, float], Floats]:
+    """The least-squares slope of log cost on log N at the rows of ``design``."""
+    centred = np.log(n) - np.log(n).mean()
+    weights = centred / (centred @ centred)
+
+    def slope(costs: Floats, _: float) -> Floats:
+        # N·log N alone costs nothing at N = 1, and has no logarithm there.
+        at_least = _TAKEN_AS_ZERO * costs.sum(axis=0)
+        found: Floats = weights @ np.log(np.maximum(design @ costs, at_least))
+        return found
+
+    return slope
 
 
 def _counts(n: float) -> Floats:
