@@ -65,7 +65,7 @@ _SAME_ON_META = frozenset(
 class Layout:
     """Size, strides, offset and dtype of a tensor; one object for all that are equal."""
 
-    __slots__ = ("dtype", "meta", "offset", "size", "stride")
+    __slots__ = ("_meta", "dtype", "offset", "size", "stride")
 
     def __init__(
         self, size: tuple[int, ...], stride: tuple[int, ...], offset: int, dtype: torch.dtype
@@ -74,7 +74,14 @@ class Layout:
         self.stride = stride
         self.offset = offset
         self.dtype = dtype
-        self.meta = self.new_meta()
+        self._meta: Tensor | None = None
+
+    @property
+    def meta(self) -> Tensor:
+        """A meta tensor of this layout, always the same."""
+        if self._meta is None:
+            self._meta = self.new_meta()
+        return self._meta
 
     def new_meta(self) -> Tensor:
         """A meta tensor of this layout, with a storage of its own."""
