@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from paca_bench.complexity.meta_rules import attention_result
 from paca_bench.complexity.operators import Work, register_counter, tensor_bytes
 from paca_bench.errors import CountError
 
@@ -176,7 +177,7 @@ _library.define(
 
 @torch.library.impl(_library, "attention", "Meta")
 def _stand_in(query: Tensor, key: Tensor, value: Tensor, mask: Any, dropout: bool) -> Tensor:
-    return torch.empty((*query.shape[:-1], value.shape[-1]), dtype=query.dtype, device="meta")
+    return attention_result(query, value)
 
 
 @torch.library.impl(_library, "attention_backward", "Meta")

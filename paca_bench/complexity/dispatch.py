@@ -8,19 +8,18 @@ of three independent counts, beside the closed form and ``fvcore_handles``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 # products: imported for the rules that it registers.
 from paca_bench.complexity import products  # noqa: F401
 from paca_bench.complexity.attention_work import WholeAttention
-from paca_bench.complexity.meta import MetaCopy, OnMeta, run
+from paca_bench.complexity.meta import MetaCopy, run
 from paca_bench.complexity.module_names import ModuleNames
 from paca_bench.complexity.operators import is_known, operator_name, operator_work
 
@@ -91,23 +90,10 @@ def count(
             copy(x)
         if not backward:
             return forward.counts()
-        return replace(forward.counts(), backward=_backward(copy, x, names, input_gradient))
-
-
-def _backward(copy: MetaCopy, x: Tensor, names: ModuleNames, input_gradient: bool) -> Counts:
-    wanted = [t for t in copy.tensors.values() if t.requires_grad]
-    if input_gradient:
-        wanted.append(x.requires_grad_())
-    counting = _Counting(names)
-    with torch.enable_grad(), WholeAttention():
-        with OnMeta():
-            results = tree_leaves(copy(x))
-        outputs = [t for t in results if isinstance(t, Tensor) and t.requires_grad]
-        gradients = [torch.empty_like(t) for t in outputs]
-        if outputs:
-            with counting:
-                torch.autograd.grad(outputs, wanted, gradients, allow_unused=True)
-    return counting.counts()
+        backwards = _Counting(names)
+        with WholeAttention():
+            copy.backward([x.requires_grad_(input_gradient)], backwards)
+        return replace(forward.counts(), backward=backwards.counts())
 
 
 def count_call(function: Callable[..., Any], *args: Any) -> Counts:
@@ -156,7 +142,11 @@ class _Counting(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
+        # Function modes would look at every access to a shape.
+        with torch._C.DisableTorchFunction():
+            return self._count(func, args, kwargs or {})
+
+    def _count(self, func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
         operator = operator_name(func)
         if not is_known(operator):
             with self:

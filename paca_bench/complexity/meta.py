@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from paca_bench.complexity.meta_rules import RULES
 
@@ -22,7 +24,8 @@ class OnMeta(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        return run(func, args, kwargs or {})
+        with torch._C.DisableTorchFunction():
+            return run(func, args, kwargs or {})
 
 
 def run(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -63,11 +66,50 @@ class MetaCopy(nn.Module):
 
     def forward(self, *inputs: Any) -> Any:
         """What the module gives for meta tensors."""
-        # Tensors that the module makes for itself are to be there as well.
+        return self._inside(lambda: self.module(*inputs))
+
+    def backward(self, inputs: Sequence[Tensor], mode: TorchDispatchMode) -> None:
+        """Run the module on ``inputs`` and then, with ``mode`` active, its backward pass.
+
+        From a gradient of every output to those of all parameters and inputs that want one.
+        """
+
+        def run_both() -> None:
+            with OnMeta():
+                results = tree_leaves(self.module(*inputs))
+            outputs = [t for t in results if isinstance(t, Tensor) and t.requires_grad]
+            wanted = [t for t in (*self.tensors.values(), *inputs) if t.requires_grad]
+            if not outputs:
+                return
+            gradients = [torch.empty_like(t) for t in outputs]
+            # Given tensors, torch would leave all function modes until it is done, and with
+            # them a checkpoint that computes its forward again.
+            ends, starts = ([get_gradient_edge(t) for t in each] for each in (outputs, wanted))
+            with mode:
+                torch.autograd.grad(ends, starts, gradients, allow_unused=True)
+
+        with torch.enable_grad():
+            self._inside(run_both)
+
+    def _inside(self, function: Callable[[], Any]) -> Any:
+        """``function()`` with the module's tensors replaced, and its own made on meta."""
         with torch.device("meta"):
-            if self._replaces:
-                return functional_call(self.module, self.tensors, inputs)
-            return self.module(*inputs)
+            if not self._replaces:
+                return function()
+            tensors = {f"module.{name}": tensor for name, tensor in self.tensors.items()}
+            return functional_call(_Around(self.module, function), tensors, ())
+
+
+class _Around(nn.Module):
+    """Calls a function that uses the module, so that ``functional_call`` encloses it."""
+
+    def __init__(self, module: nn.Module, function: Callable[[], Any]) -> None:
+        super().__init__()
+        self.module = module
+        self.function = function
+
+    def forward(self) -> Any:
+        return self.function()
 
 
 def _on_meta(tensor: Tensor) -> Tensor:

@@ -54,6 +54,14 @@ def _binary(a: Tensor, b: Any, *_: Any, **__: Any) -> Result:
     return _like(a) if _match(a, b) and a.shape == b.shape else NotImplemented
 
 
+def _threshold_backward(grad: Tensor, x: Tensor, _threshold: Any) -> Result:
+    return _binary(x, grad)
+
+
+def _roll(x: Tensor, *_: Any, **__: Any) -> Result:
+    return _new(x, x.shape) if x.is_contiguous() else NotImplemented
+
+
 def _softmax(x: Tensor, dim: int, to_float: object = None) -> Result:
     return NotImplemented if to_float else _new(x, x.shape)
 
@@ -124,7 +132,18 @@ def _attention(
         and key.shape[-2] == value.shape[-2]
         and (mask is None or mask.shape[-2:] == (query.shape[-2], key.shape[-2]))
     )
-    return _new(query, (*query.shape[:-1], value.shape[-1])) if fit else NotImplemented
+    return attention_result(query, value) if fit else NotImplemented
+
+
+def attention_result(query: Tensor, value: Tensor) -> Tensor:
+    """Of queries ``[B, h, N, d]`` and values ``[B, h, S, e]``: ``[B, h, N, e]``.
+
+    It lies as ``[B, N, h, e]`` in memory, as fused kernels write it.
+    """
+    if query.dim() != 4 or query.shape[-1] != value.shape[-1]:
+        return _new(query, (*query.shape[:-1], value.shape[-1]))
+    batch, heads, tokens, width = query.shape
+    return _new(query, (batch, tokens, heads, width)).transpose(1, 2)
 
 
 def _layer_norm(
@@ -192,12 +211,12 @@ RULES: Mapping[Any, Callable[..., Result]] = {
     aten.add.Tensor: _binary,
     aten.mul.Tensor: _binary,
     aten.gelu_backward.default: _binary,
-    aten.threshold_backward.default: _binary,
+    aten.threshold_backward.default: _threshold_backward,
     aten.softmax.int: _softmax,
     aten._softmax.default: _softmax,
     aten._softmax_backward_data.default: _contiguous,
     aten.clone.default: _clone,
-    aten.roll.default: _contiguous,
+    aten.roll.default: _roll,
     aten.stack.default: _stack,
     aten.sum.dim_IntList: _sum,
     aten.slice_backward.default: _of_sizes,

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from paca_bench.complexity.convolution_gradients import input_gradient, weight_gradient
-from paca_bench.complexity.meta import OnMeta
+from paca_bench.complexity.meta import MetaCopy, OnMeta
 
 aten = torch.ops.aten
 
@@ -69,20 +69,14 @@ class BackwardReplay(nn.Module):
         self.calls = calls
 
     @classmethod
-    def of(cls, module: nn.Module, inputs: Sequence[Tensor]) -> BackwardReplay:
+    def of(cls, module: MetaCopy, inputs: Sequence[Tensor]) -> BackwardReplay:
         """The backward pass of ``module(*inputs)``, to all tensors that want a gradient.
 
         Attention is the explicit one, whose backward is made of products and a softmax's.
         """
-        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), OnMeta():
-            results = tree_leaves(module(*inputs))
-        outputs = [t for t in results if isinstance(t, Tensor) and t.requires_grad]
-        wanted = [t for t in (*module.parameters(), *inputs) if t.requires_grad]
         recording = _Recording()
-        if outputs:
-            gradients = [torch.empty_like(t) for t in outputs]
-            with recording:
-                torch.autograd.grad(outputs, wanted, gradients, allow_unused=True)
+        with sdpa_kernel(SDPBackend.MATH):
+            module.backward(inputs, recording)
         return cls(recording.calls)
 
     def forward(self) -> list[Any]:

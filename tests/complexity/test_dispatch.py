@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from paca_bench.complexity import operators
 from paca_bench.complexity.dispatch import count, count_call
@@ -17,6 +19,11 @@ aten = torch.ops.aten
 
 def heads(tokens: int, dim: int = 8, value_dim: int | None = None) -> Tensor:
     return torch.randn(2, 3, tokens, value_dim or dim)
+
+
+def explicit_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    scores = q @ k.transpose(-2, -1)
+    return (scores if mask is None else scores + mask).softmax(-1) @ v
 
 
 @pytest.mark.parametrize(
@@ -58,6 +65,39 @@ def test_matrix_like_work(function: Any, shapes: list[tuple[int, ...]], macs: in
 
 
 @pytest.mark.parametrize(
+    ("function", "shapes", "elements"),
+    [
+        (torch.mm, [(4, 5), (5, 6)], 20 + 30 + 24),
+        (torch.mv, [(4, 5), (5,)], 20 + 5 + 4),
+        (torch.addmm, [(6,), (4, 5), (5, 6)], 20 + 30 + 24),
+        (torch.baddbmm, [(2, 4, 6), (2, 4, 5), (2, 5, 6)], 40 + 60 + 48),
+        (F.linear, [(2, 3, 5), (6, 5), (6,)], 30 + 30 + 36),
+        (lambda x, w: F.conv2d(x, w, groups=2), [(2, 4, 9, 7), (6, 2, 3, 3)], 504 + 108 + 420),
+        (F.scaled_dot_product_attention, [(3, 5, 8), (3, 7, 8), (3, 7, 4)], 120 + 168 + 84 + 60),
+        (
+            F.scaled_dot_product_attention,
+            [(3, 5, 8), (3, 7, 8), (3, 7, 8), (1, 5, 7)],
+            2 * 120 + 2 * 168 + 35,
+        ),
+        (explicit_attention, [(3, 5, 8), (3, 7, 8), (3, 7, 8)], 2 * 120 + 2 * 168 + 2 * 105),
+        # The one matrix that all products of a batch share is read once.
+        (lambda a, b: a @ b.expand(3, -1, -1), [(3, 4, 5), (5, 6)], 60 + 30 + 72),
+        (lambda x, y: F.layer_norm((x + y).softmax(-1), (4,)), [(3, 4), (3, 4)], 0),
+        (lambda x: x.transpose(0, 1).contiguous(), [(3, 4)], 0),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_moved_bytes(
+    function: Any, shapes: list[tuple[int, ...]], elements: int, dtype: torch.dtype
+) -> None:
+    counts = count_call(function, *(torch.zeros(s, dtype=dtype) for s in shapes))
+
+    assert counts.moved_bytes == elements * dtype.itemsize
+    assert sum(counts.bytes_by_operator.values()) == counts.moved_bytes
+    assert sum(counts.bytes_by_category.values()) == counts.moved_bytes
+
+
+@pytest.mark.parametrize(
     ("function", "shape", "operations"),
     [
         (lambda x: x + 1, (3, 4), 12),
@@ -82,11 +122,6 @@ def test_elementwise_convention(function: Any, shape: tuple[int, ...], operation
 
     assert counts.elementwise_ops == operations
     assert counts.macs == 0
-
-
-def explicit_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    scores = q @ k.transpose(-2, -1)
-    return (scores if mask is None else scores + mask).softmax(-1) @ v
 
 
 PATHS = {
@@ -163,18 +198,6 @@ def test_fused_attention_on_the_cpu_is_not_zero() -> None:
     }
 
 
-def test_backward_of_fused_attention_is_twice_the_forward() -> None:
-    q, k, v = (heads(5) for _ in range(3))
-    out, sums = aten._scaled_dot_product_flash_attention_for_cpu(q, k, v)
-
-    counts = count_call(
-        aten._scaled_dot_product_flash_attention_for_cpu_backward,
-        *(torch.ones_like(out), q, k, v, out, sums, 0.0, False),
-    )
-
-    assert counts.macs == 2 * (2 * 3 * 5 * 5 * 16)
-
-
 @pytest.mark.parametrize(
     ("module", "shape"),
     [
@@ -188,7 +211,11 @@ def test_backward_of_fused_attention_is_twice_the_forward() -> None:
 def test_backward_is_twice_the_forward(module: nn.Module, shape: tuple[int, ...]) -> None:
     counts = count(module, shape, backward=True)
 
-    assert counts.backward_macs == 2 * counts.macs > 0
+    assert counts.backward is not None
+    assert counts.backward.macs == counts.backward_macs == 2 * counts.macs > 0
+    assert counts.backward.moved_bytes == 2 * counts.moved_bytes > 0
+    assert counts.backward.by_module == {k: 2 * n for k, n in counts.by_module.items()}
+    assert counts.backward.by_category == {k: 2 * n for k, n in counts.by_category.items()}
 
 
 class SelfAttend(nn.Module):
@@ -202,10 +229,83 @@ def test_backward_of_attention_on_the_meta_device() -> None:
     assert counts.backward_macs == 2 * counts.macs == 2 * (2 * 2 * 9 * 9 * 4)
 
 
-def test_frozen_weights_save_their_gradient() -> None:
-    layer = nn.Linear(6, 4).requires_grad_(False)
+@pytest.mark.parametrize(
+    ("frozen", "input_gradient", "products"),
+    [(False, True, 2), (True, True, 1), (False, False, 1), (True, False, 0)],
+)
+@pytest.mark.parametrize("layer", [nn.Linear(6, 4), nn.Conv2d(6, 4, 1)])
+def test_only_the_gradients_that_are_wanted_count(
+    layer: nn.Module, frozen: bool, input_gradient: bool, products: int
+) -> None:
+    layer.requires_grad_(not frozen)
+    shape = (5, 6) if isinstance(layer, nn.Linear) else (1, 6, 5, 1)
 
-    assert count(layer, (5, 6), backward=True).backward_macs == 5 * 6 * 4
+    counts = count(layer, shape, backward=True, input_gradient=input_gradient)
+
+    assert counts.backward is not None
+    assert counts.backward.macs == products * counts.macs
+    assert counts.backward.moved_bytes == products * counts.moved_bytes
+    # The gradient of the bias is a sum over all of the result's.
+    assert counts.backward.elementwise_ops == (0 if frozen else 5 * 4)
+
+
+def test_forward_is_the_same_with_and_without_backward() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(2), nn.LayerNorm(9), nn.Linear(9, 5))
+
+    alone = count(module, (2, 3, 5, 5))
+
+    assert replace(count(module, (2, 3, 5, 5), backward=True), backward=None) == alone
+    assert alone.backward_macs is None
+
+
+def test_elementwise_operations_of_a_backward_pass() -> None:
+    module = nn.Sequential(nn.GELU(), nn.LayerNorm(4), nn.Softmax(-1))
+
+    counts = count(module, (3, 4), backward=True)
+
+    # Each is one operation an element, and the norm's parameters are not counted beside it.
+    assert counts.elementwise_ops == 3 * 12
+    assert counts.backward is not None
+    assert counts.backward.elementwise_ops == 3 * 12
+
+
+class Branches(nn.Module):
+    """Two results, and a layer that is not used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared, self.left, self.right, self.idle = (nn.Linear(4, 4) for _ in range(4))
+
+    def forward(self, x: Tensor) -> dict[str, Any]:
+        x = self.shared(x)
+        return {"maps": [self.left(x), self.right(x)], "name": "branches"}
+
+
+def test_backward_starts_from_all_results() -> None:
+    counts = count(Branches(), (3, 4), backward=True)
+
+    assert counts.backward is not None
+    assert counts.backward.by_module == dict.fromkeys(("shared", "left", "right"), 2 * 3 * 16)
+
+
+class Recomputed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        def attend(x: Tensor) -> Tensor:
+            x = self.layer(x)
+            return F.scaled_dot_product_attention(x, x, x)
+
+        return checkpoint(attend, x, use_reentrant=False)
+
+
+def test_what_a_checkpoint_computes_again_is_work_of_the_backward_pass() -> None:
+    counts = count(Recomputed(), (1, 3, 5, 4), backward=True)
+
+    assert counts.macs == 15 * 16 + 3 * 2 * 25 * 4
+    assert counts.backward_macs == 3 * counts.macs
 
 
 def test_by_module_names_the_innermost_module() -> None:
@@ -238,26 +338,58 @@ def _own_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operators, "_rules", dict(operators._rules))
 
 
+def pairs(args: Any, kwargs: Any, out: Tensor) -> Work:
+    """Of ``aten._cdist_forward``."""
+    return Work(macs=out.numel() * args[0].shape[-1])
+
+
+class Distances(nn.Module):
+    """Between points that are parameters and those of the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.points = nn.Parameter(torch.ones(2, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cdist(self.points, x)
+
+
+@pytest.mark.usefixtures("_own_rules")
+def test_an_unknown_operator_of_the_backward_pass_is_an_error() -> None:
+    register_counter("aten._cdist_forward", category="distance")(pairs)
+
+    assert count(Distances(), (3, 4)).macs == 2 * 3 * 4
+    with pytest.raises(CountError, match=r"aten\._cdist_backward.*register_counter\("):
+        count(Distances(), (3, 4), backward=True)
+
+
+@pytest.mark.usefixtures("_own_rules")
+def test_a_registered_counter_may_leave_the_bytes_to_its_tensors() -> None:
+    register_counter("aten._cdist_forward", category="distance")(pairs)
+
+    counts = count_call(torch.cdist, torch.ones(3, 4), torch.ones(2, 4))
+
+    assert counts.bytes_by_category == {"distance": 4 * (3 * 4 + 2 * 4 + 3 * 2)}
+
+
+@pytest.mark.usefixtures("_own_rules")
+def test_a_registered_counter_without_products_moves_nothing() -> None:
+    def all_pairs(args: Any, kwargs: Any, out: Tensor) -> Work:
+        return Work(elementwise_ops=out.numel())
+
+    register_counter("aten._cdist_forward", category="distance")(all_pairs)
+
+    counts = count_call(torch.cdist, torch.ones(3, 4), torch.ones(2, 4))
+
+    assert (counts.elementwise_ops, counts.moved_bytes) == (6, 0)
+
+
 @pytest.mark.usefixtures("_own_rules")
 def test_a_counter_can_be_registered_once() -> None:
-    @register_counter("aten._cdist_forward", category="distance")
-    def distances(args: Any, kwargs: Any, out: Tensor) -> Work:
-        return Work(macs=out.numel() * args[0].shape[-1])
+    register_counter("aten._cdist_forward", category="distance")(pairs)
 
     counts = count_call(torch.cdist, torch.ones(3, 4), torch.ones(2, 4))
 
     assert counts.by_category == {"distance": 3 * 2 * 4}
     with pytest.raises(CountError, match=r"_cdist_forward has a counter already"):
-        register_counter("aten._cdist_forward", category="distance")(distances)
-
-
-def test_ragged_batches_are_refused() -> None:
-    packed = torch.ones(1, 6, 2, 8, device="meta")
-    offsets = torch.zeros(3, dtype=torch.int32, device="meta")
-
-    with pytest.raises(CountError, match="ragged"):
-        count_call(
-            lambda: aten._flash_attention_forward(
-                packed, packed, packed, offsets, offsets, 3, 3, 0.0, False, False
-            )
-        )
+        register_counter("aten._cdist_forward", category="distance")(pairs)
