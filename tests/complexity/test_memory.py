@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from paca_bench.attention.registry import mechanisms
-from paca_bench.complexity.memory import predict_peak_memory
+from paca_bench.complexity.memory import predict_case_memory, predict_peak_memory
 from paca_bench.errors import SpecError
 from paca_bench.measure.memory import measure_peak_memory
 from paca_bench.models.subject import build_subject, input_shape
@@ -80,43 +81,90 @@ def make_case(mechanism: str, **changes: Any) -> Case:
     return Case(**{**axes, "mechanism": mechanism, **changes})
 
 
-LAYERS = [
-    (mechanism, "layer", stage, mode)
-    for mechanism in sorted(mechanisms())
-    for stage, mode in ((1, "forward"), (1, "train"), (2, "train"))
-]
-HOSTS = [("vit", "host", None, "train"), ("paca", "host", None, "forward")]
+def wants_gradient(case: Case) -> bool:
+    return case.level == "layer" and case.mode == "train"
 
 
-@pytest.mark.parametrize(("mechanism", "level", "stage", "mode"), LAYERS + HOSTS)
-def test_prediction_is_what_is_measured(
-    mechanism: str, level: str, stage: int | None, mode: str
-) -> None:
-    case = make_case(mechanism, level=level, stage=stage, mode=mode, batch=2)
-    wants_gradient = level == "layer" and mode == "train"
-    x = torch.randn(input_shape(case), requires_grad=wants_gradient)
+def measured_peak(case: Case, **more: Any) -> int:
+    dtype = getattr(torch, case.dtype)
+    module = build_subject(case).to(dtype).train(case.mode == "train")
+    x = torch.randn(input_shape(case)).to(dtype).requires_grad_(wants_gradient(case))
+    return measure_peak_memory(module, x, case.mode, **more).peak_bytes
 
-    predicted = predict_peak_memory(
+
+def predicted_peak(case: Case, **more: Any) -> int:
+    return predict_peak_memory(
         lambda: build_subject(case),
         input_shape(case),
-        mode=mode,
-        dtype=torch.float32,
-        input_gradient=wants_gradient,
+        mode=case.mode,
+        dtype=getattr(torch, case.dtype),
+        input_gradient=wants_gradient(case),
+        **more,
     ).peak_bytes
-    measured = measure_peak_memory(build_subject(case), x, mode).peak_bytes
-
-    assert predicted == pytest.approx(measured, rel=0.05)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_prediction_in_other_dtypes(dtype: torch.dtype) -> None:
-    case = make_case("pvt", stage=2, mode="train")
-    x = torch.randn(input_shape(case), dtype=dtype)
+LAYERS = [
+    make_case(mechanism, stage=stage, mode=mode, batch=2)
+    for mechanism in sorted(mechanisms())
+    for stage, mode in ((1, "forward"), (1, "train"), (2, "train"), (4, "forward"))
+]
+OTHERS = [
+    make_case("vit", level="host", mode="train", batch=2),
+    make_case("paca", level="host", batch=2),
+    make_case("pvt", stage=2, mode="train", dtype="bfloat16"),
+    make_case("paca", stage=2, mode="train", dtype="float16"),
+    make_case("swin", stage=4, dtype="bfloat16"),
+    make_case("vit", stage=2, mode="train", dtype="float64"),
+    make_case("hf:pvt_v2", level="model", host="", height=64),
+    make_case("vit_tiny_patch16_224", level="model", host="", height=64, mode="train"),
+]
 
-    predicted = predict(build_subject(case), input_shape(case), "train", dtype=dtype)
-    measured = measure_peak_memory(build_subject(case).to(dtype), x, "train").peak_bytes
 
-    assert predicted == pytest.approx(measured, rel=0.05)
+@pytest.mark.parametrize("case", LAYERS + OTHERS, ids=lambda case: case.id)
+def test_prediction_is_what_is_measured(case: Case) -> None:
+    assert predicted_peak(case) == pytest.approx(measured_peak(case), rel=0.05)
+
+
+CHECKPOINTED = [
+    make_case("paca", level="host", mode="train", height=96),
+    make_case("swin", level="host", mode="train", height=96),
+    make_case("vit", stage=1, mode="train"),
+    make_case("pvt_v2_b0", level="model", host="", mode="train"),
+]
+
+
+@pytest.mark.parametrize("case", CHECKPOINTED, ids=lambda case: case.id)
+def test_prediction_with_checkpointing(case: Case) -> None:
+    predicted = predicted_peak(case, checkpointing=True)
+
+    assert predicted == pytest.approx(measured_peak(case, checkpointing=True), rel=0.05)
+    assert predicted == predict_case_memory(case, checkpointing=True).peak_bytes
+    # A layer is one block: all of it is recomputed at once.
+    assert (predicted < predicted_peak(case)) == (case.level != "layer")
+
+
+def test_checkpointing_changes_nothing_in_inference() -> None:
+    case = make_case("paca", level="host")
+    assert predicted_peak(case, checkpointing=True) == predicted_peak(case)
+
+
+@pytest.mark.parametrize("mechanism", ["vit", "paca", "swin"])
+@pytest.mark.parametrize("mode", ["forward", "train"])
+def test_prediction_of_the_math_kernel(mechanism: str, mode: str) -> None:
+    case = make_case(mechanism, stage=2, mode=mode)
+    with sdpa_kernel(SDPBackend.MATH):
+        measured = measured_peak(case)
+
+    assert predicted_peak(case, kernel="math") == pytest.approx(measured, rel=0.05)
+
+
+def test_the_module_that_is_given_stays_as_it_was() -> None:
+    module = nn.Linear(3, 3)
+    before = {name: t.clone() for name, t in module.named_parameters()}
+    predict(module, (2, 3), "train", dtype=torch.bfloat16)
+
+    assert all(torch.equal(t, before[name]) for name, t in module.named_parameters())
+    assert module.weight.grad is None
 
 
 @pytest.mark.parametrize("mode", ["forward", "train"])

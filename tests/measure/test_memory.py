@@ -40,6 +40,39 @@ def test_training_keeps_all_products_and_the_gradients() -> None:
     assert module.weight.grad is None
 
 
+class Halves(nn.Module):
+    """Two blocks of eight products each, of which a step keeps all but the last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Eight() for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class Eight(nn.Module):
+    is_block = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(8):
+            x = x.exp() * 1e-3
+        return x
+
+
+def test_checkpointing_keeps_one_block_at_a_time() -> None:
+    module, x = Halves(), torch.randn(64, KIB // 4, requires_grad=True)
+    kept = measure_peak_memory(module, x, "train").peak_bytes
+    recomputed = measure_peak_memory(module, x, "train", checkpointing=True).peak_bytes
+
+    # Sixteen exponentials are kept, or eight and what lies between the two blocks.
+    assert kept >= 16 * 64 * KIB
+    assert kept - 6 * 64 * KIB <= recomputed + 64 * KIB <= kept - 5 * 64 * KIB
+    assert measure_peak_memory(module, x, "train").peak_bytes == kept
+
+
 def test_memory_freed_before_the_peak_does_not_count() -> None:
     def call() -> Tensor:
         first = torch.empty(KIB)
