@@ -39,12 +39,16 @@ def predict_case_memories(
         checkpointing: of the blocks, in the cases that train.
         processes: how many work on it; with 1 it is this one. A script that asks for more
             must keep its entry behind ``if __name__ == "__main__"``.
-        plugins: files that the cases' mechanisms come from, for the other processes.
+        plugins: files that the cases' mechanisms come from, for all processes.
 
     Returns:
         One for each case, in their order: the prediction, or why there is none. Whatever goes
         wrong with a case ends that case alone.
+
+    Raises:
+        PluginError: a plugin cannot be loaded.
     """
+    load_plugins(plugins)
     groups = _groups(cases)
     if processes == 1:
         found = [_predict_group(group, checkpointing) for group in groups.values()]
