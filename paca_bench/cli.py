@@ -205,6 +205,58 @@ def analyze(
 
 
 @app.command()
+def frontier(
+    context: typer.Context,
+    memory: Annotated[Text, _option("Weights, input and peak must fit this: 16GB, 15GiB.")] = None,
+    latency: Annotated[Text, _option("One call must not take longer: 50ms.")] = None,
+    macs: Annotated[Text, _option("One image must not cost more: 5G.")] = None,
+    mechanism: Annotated[Text, _option("Mechanisms, by comma.  [default: all]")] = None,
+    model: Annotated[Text, _option("Published models, by comma; implies --level model.")] = None,
+    clusters: Annotated[
+        Text, _option("Numbers of clusters M, by comma.  [default: 25,49,100]")
+    ] = None,
+    level: Annotated[Text, _option("host, layer, model.  [default: host]")] = None,
+    host: Annotated[
+        Text, _option("Size of the pyramid: nano, tiny, small.  [default: nano]")
+    ] = None,
+    stage: Annotated[Text, _option("Stages of layers.  [default: 1]")] = None,
+    mode: Annotated[Text, _option("forward, train, checkpointed.  [default: forward]")] = None,
+    batch: Annotated[Text, _option("Images per call, by comma.  [default: 1]")] = None,
+    dtype: Annotated[
+        Text, _option("float32, bfloat16, float16, float64.  [default: float32]")
+    ] = None,
+    device: Annotated[Text, _option("auto, cpu, cuda or cuda:INDEX.  [default: auto]")] = None,
+    budget: Annotated[Text, _option("Total time of measuring: 90s, 5m.  [default: 5m]")] = None,
+    processes: Annotated[Text, _option("Processes per latency.  [default: 3]")] = None,
+    threads: Annotated[Text, _option("CPU threads; 0 for all.  [default: 0]")] = None,
+    plugin: Annotated[
+        list[str] | None, _option("Python file with mechanisms of yours; may repeat.")
+    ] = None,
+    predict_only: Annotated[
+        bool, _option("Predict, and measure nothing.", "--predict-only")
+    ] = False,
+    json: Annotated[bool, _option("Print one JSON object.", "--json")] = False,
+) -> None:
+    """The largest resolution that fits a limit of memory, latency or MACs."""
+    from rich.console import Console
+
+    from paca_bench.errors import NothingMeasuredError
+    from paca_bench.frontier import frontier, make_limits
+    from paca_bench.frontier.text import print_frontiers
+
+    own = ("memory", "latency", "macs", "predict_only", "json")
+    given = {k: v for k, v in context.params.items() if v not in (None, ()) and k not in own}
+    limits = make_limits({"memory": memory, "latency": latency, "macs": macs})
+    entries = list(frontier(limits, measure=not predict_only, **given))
+    if json:
+        _print_json({"frontiers": [entry.to_json() for entry in entries]})
+    else:
+        print_frontiers(entries, Console())
+    if all(entry.resolution is None for entry in entries):
+        raise NothingMeasuredError("no resolution was found that fits; the notes say why")
+
+
+@app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write.")],

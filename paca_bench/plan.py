@@ -129,17 +129,22 @@ def make_plan(spec: SweepSpec, device: str, machine: Machine) -> list[PlannedCas
 def _grid(spec: SweepSpec, device: str) -> Iterator[tuple[Case, tuple[str, ...]]]:
     measured = tuple(group for group in spec.metrics if group != "accuracy")
     if measured:
-        for subject in _subjects(spec, device):
-            axes = itertools.product(spec.modes, spec.batches, spec.dtypes, spec.resolutions)
-            for mode, batch, dtype, (height, width) in axes:
-                case = replace(subject, mode=mode, batch=batch, dtype=dtype)
-                yield replace(case, height=height, width=width), measured
+        for curve, (height, width) in itertools.product(
+            make_curves(spec, device), spec.resolutions
+        ):
+            yield replace(curve, height=height, width=width), measured
     if "accuracy" in spec.metrics and "host" in spec.levels:
         batch = make_recipe(spec, device).batch_size
         groups = tuple(group for group in spec.metrics if group in ("complexity", "accuracy"))
         for subject, size in itertools.product(_hosts(spec, device), spec.accuracy_resolutions):
             fit = replace(subject, mode="fit", batch=batch, height=size[0], width=size[1])
             yield fit, groups
+
+
+def make_curves(spec: SweepSpec, device: str) -> list[Case]:
+    """A case for everything that ``spec`` measures but its resolutions, which are 0."""
+    axes = itertools.product(_subjects(spec, device), spec.modes, spec.batches, spec.dtypes)
+    return [replace(s, mode=mode, batch=batch, dtype=dtype) for s, mode, batch, dtype in axes]
 
 
 def _subjects(spec: SweepSpec, device: str) -> list[Case]:
@@ -232,8 +237,9 @@ def _static(case: Case, cost: Totals | None, machine: Machine) -> dict[str, floa
     """What the closed form says of a pass; a training is not one, and other models have none."""
     if cost is None or case.mode == "fit":
         return {}
-    axes = {"batch": case.batch, "dtype": case.dtype, "mode": case.mode}
-    return static_metrics(cost, ceilings=machine.ceilings, **axes)
+    return static_metrics(
+        cost, batch=case.batch, dtype=case.dtype, mode=case.mode, ceilings=machine.ceilings
+    )
 
 
 def unit_seconds(call_s: float, slice_s: float = SECONDS_PER_UNIT) -> float:
