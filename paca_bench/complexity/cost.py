@@ -175,7 +175,7 @@ class Cost(Totals):
     @property
     def expressions_in_values(self) -> dict[str, tuple[Expr, Mapping[str, int]]]:
         """Term name -> its multiply-accumulates in symbols, and the symbols' values."""
-        found = {}
+        found: dict[str, tuple[Expr, Mapping[str, int]]] = {}
         for name in self.terms:
             macs = self.named[name].macs
             found[name] = (macs, {s: self.values[s] for s in self.values if s in macs.symbols})
