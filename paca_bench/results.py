@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from paca_bench.errors import StoreError
-from paca_bench.record import GROUPS, Record, Status
+from paca_bench.record import GROUPS, Case, ParamValue, Record, Status
 from paca_bench.store import RunFolder
 
 if TYPE_CHECKING:
@@ -63,46 +66,105 @@ def load_results(path: PathLike | Iterable[PathLike]) -> pd.DataFrame:
     Raises:
         StoreError: a folder is missing, foreign or damaged; no folder was given.
     """
-    import pandas as pd
 
     paths = [path] if isinstance(path, str | os.PathLike) else list(path)
     if not paths:
         raise StoreError("no run folder given; name at least one")
-    rows = []
+    columns = _Columns()
     for one in paths:
         run = RunFolder.open(one)
-        name = run.path.resolve().name
-        rows += [{"run": name, **_row(record)} for record in run.records()]
-    frame = pd.DataFrame(rows)
-    for column in METRIC_COLUMNS:
-        if column not in frame:
-            frame[column] = math.nan
-    return frame
+        name = sys.intern(run.path.resolve().name)
+        latest: dict[str, int] = {}
+        for record in run.each_record():
+            case_hash = record.case.hash
+            if (earlier := latest.get(case_hash)) is not None:
+                columns.superseded.add(earlier)
+            latest[case_hash] = columns.add(_values(name, case_hash, record), record.metrics)
+    return columns.frame()
 
 
-def _row(record: Record) -> dict[str, Any]:
-    case = record.case
-    row: dict[str, Any] = {
-        "case_id": case.id,
-        "case_hash": case.hash,
-        **case.to_json(),
-        "label": case.label,
-        "options": json.dumps(dict(case.options), sort_keys=True),
-        "resolution": math.sqrt(case.height * case.width),
-        "tokens": record.details.get("tokens", math.nan),
-        "status": record.status.value,
-        "reason": record.reason,
-    }
-    for group in GROUPS:
-        status = record.statuses.get(group)
-        row[f"{group}_status"] = status.value if isinstance(status, Status) else None
-    row |= {column: record.metrics.get(column, math.nan) for column in METRIC_COLUMNS}
-    row |= record.metrics
-    row["predicted_wall_s"] = record.predicted.get("wall_s", math.nan)
-    row["latency_samples_s"] = record.samples.get("latency_s", [])
-    row["accuracy_samples"] = [v for seed in record.samples.get("accuracy", []) for v in seed]
-    row["kernel_path"] = record.details.get("kernel_path")
-    row["details"] = record.details
-    row["wall_s"] = record.wall_s
-    row["finished_at"] = record.finished_at
-    return row
+class _Columns:
+    """The columns of a frame, filled row by row: rows as mappings would take ten times as much.
+
+    Attributes:
+        superseded: numbers of the rows whose case was tried again later.
+    """
+
+    def __init__(self) -> None:
+        self.superseded: set[int] = set()
+        self._always: list[list[Any]] = [[] for _ in _COLUMNS]
+        self._extra: dict[str, list[Any]] = {}
+        self._rows = 0
+
+    def add(self, values: Iterable[Any], metrics: Mapping[str, float]) -> int:
+        """Append a row of ``_COLUMNS``, and any metrics that have no column there; its number."""
+        for column, value in zip(self._always, values, strict=True):
+            column.append(value)
+        for name in metrics.keys() - _METRICS:
+            column = self._extra.setdefault(name, [])
+            column += [math.nan] * (self._rows - len(column))
+            column.append(metrics[name])
+        self._rows += 1
+        return self._rows - 1
+
+    def frame(self) -> pd.DataFrame:
+        """The rows that are not superseded; empties the columns."""
+        import pandas as pd
+
+        made = {}
+        for name in _COLUMNS:
+            # One by one, so that no two copies of all are held.
+            values = self._kept(self._always.pop(0))
+            made[name] = pd.Series(values, dtype=None if values or name not in _METRICS else float)
+        for name, values in self._extra.items():
+            values += [math.nan] * (self._rows - len(values))
+            made[name] = pd.Series(self._kept(values))
+        return pd.DataFrame(made, copy=False)
+
+    def _kept(self, values: list[Any]) -> list[Any]:
+        if not self.superseded:
+            return values
+        return [value for row, value in enumerate(values) if row not in self.superseded]
+
+
+_METRICS = frozenset(METRIC_COLUMNS)
+_AXES = tuple(axis.name for axis in fields(Case) if axis.name != "options")
+_COLUMNS = (
+    *("run", "case_id", "case_hash", *_AXES, "label", "options", "resolution", "tokens"),
+    *("status", "reason", *(f"{group}_status" for group in GROUPS), *METRIC_COLUMNS),
+    *("latency_samples_s", "accuracy_samples", "kernel_path", "details", "wall_s", "finished_at"),
+)
+
+
+def _values(run: str, case_hash: str, record: Record) -> list[Any]:
+    """The row of a record, in the order of ``_COLUMNS``."""
+    case, details, samples = record.case, record.details, record.samples
+    metrics = {**record.metrics, "predicted_wall_s": record.predicted.get("wall_s", math.nan)}
+    return [
+        *(run, case.id, case_hash),
+        *[_shared(getattr(case, axis)) for axis in _AXES],
+        *(sys.intern(case.label), _options_text(case.options)),
+        *(math.sqrt(case.height * case.width), details.get("tokens", math.nan)),
+        *(record.status.value, record.reason),
+        *[_status_text(record.statuses.get(group)) for group in GROUPS],
+        *[metrics.get(column, math.nan) for column in METRIC_COLUMNS],
+        samples.get("latency_s", []),
+        [value for seed in samples.get("accuracy", ()) for value in seed],
+        _shared(details.get("kernel_path")),
+        {name: _shared(value) for name, value in details.items()},
+        *(record.wall_s, _shared(record.finished_at)),
+    ]
+
+
+@cache
+def _options_text(options: tuple[tuple[str, ParamValue], ...]) -> str:
+    return json.dumps(dict(options), sort_keys=True)
+
+
+def _status_text(status: Status | None) -> str | None:
+    return None if status is None else status.value
+
+
+def _shared(value: Any) -> Any:
+    """A text as one object for all rows that hold it; anything else as it is."""
+    return sys.intern(value) if type(value) is str else value

@@ -157,22 +157,27 @@ class RunFolder:
             journal.unlink()
 
     def records(self) -> list[Record]:
-        """All records, the last one where a case was tried again.
+        """All records, the last one where a case was tried again; raises as ``each_record``."""
+        latest: dict[str, Record] = {}
+        for record in self.each_record():
+            # A case tried again moves to its newer place.
+            case_hash = record.case.hash
+            latest.pop(case_hash, None)
+            latest[case_hash] = record
+        return list(latest.values())
+
+    def each_record(self) -> Iterator[Record]:
+        """Every record ever appended, one at a time, superseded ones too.
 
         Raises:
             StoreError: a line other than a torn last one is not a record.
         """
         path = self.path / RECORDS_FILE
-        latest: dict[str, Record] = {}
         for number, data in read_lines(path):
             try:
-                record = Record.from_json(data)
+                yield Record.from_json(data)
             except StoreError as error:
                 raise StoreError(f"{path}, line {number}: {error}") from error
-            # A case tried again moves to its newer place.
-            latest.pop(record.case.hash, None)
-            latest[record.case.hash] = record
-        return list(latest.values())
 
 
 @contextmanager
@@ -238,8 +243,10 @@ def append_lines(path: Path, items: Iterable[Mapping[str, Any]]) -> None:
             raise
 
 
-def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
+def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The JSON objects of a JSON-lines file, each with its line number from 1.
+
+    Read as they are asked for: a run may be larger than the memory.
 
     Warns:
         TornLineWarning: the last line does not end in a newline and was left out.
@@ -248,17 +255,20 @@ def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
         StoreError: the file is missing, or a whole line is not a JSON object.
     """
     try:
-        content = path.read_bytes()
+        file = path.open("rb")
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror}") from error
-    *lines, rest = content.split(b"\n")
-    if rest:
-        warnings.warn(
-            f"{path}: the last line is torn (the run was killed while writing it); left out",
-            TornLineWarning,
-            stacklevel=2,
-        )
-    return [(number, _parse(path, number, line)) for number, line in enumerate(lines, start=1)]
+    with file:
+        for number, line in enumerate(file, start=1):
+            if line.endswith(b"\n"):
+                yield number, _parse(path, number, line[:-1])
+            else:
+                warnings.warn(
+                    f"{path}: the last line is torn (the run was killed while writing it); "
+                    "left out",
+                    TornLineWarning,
+                    stacklevel=2,
+                )
 
 
 def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
