@@ -34,8 +34,8 @@ NOT_MACS = frozenset(
         "eq ne lt gt le ge logical_not logical_and mean sum max min amax amin cumsum norm",
         "avg_pool1d avg_pool2d max_pool2d adaptive_avg_pool1d adaptive_avg_pool2d",
         "adaptive_max_pool2d upsample_nearest2d upsample_bilinear2d upsample_bicubic2d",
-        "grid_sampler roll pad index_select embedding meshgrid repeat clone pixel_shuffle flip stack",
-        "masked_fill masked_fill_",
+        "grid_sampler roll pad index_select embedding meshgrid repeat clone pixel_shuffle flip",
+        "stack masked_fill masked_fill_",
         # What the backward pass is made of.
         "_softmax_backward_data _log_softmax_backward_data gelu_backward threshold_backward",
         "silu_backward sigmoid_backward tanh_backward hardswish_backward elu_backward",
@@ -56,7 +56,9 @@ def fvcore_macs(module: nn.Module, *inputs: Tensor) -> int:
     Raises:
         CountError: fvcore meets an operator that neither it nor this module knows.
     """
-    return _total(MetaCopy(module), [t.to("meta") for t in inputs])
+    copy = MetaCopy(module)
+    total: int = copy.inside(lambda: _total(module, [t.to("meta") for t in inputs]))
+    return total
 
 
 def fvcore_backward_macs(module: nn.Module, *inputs: Tensor, input_gradient: bool = True) -> int:

@@ -44,7 +44,7 @@ def _first(args: Sequence[Any]) -> Tensor:
     return tensor
 
 
-class MetaCopy(nn.Module):
+class MetaCopy:
     """Stands for a module on the meta device; the module itself is neither moved nor changed.
 
     Attributes:
@@ -53,7 +53,6 @@ class MetaCopy(nn.Module):
     """
 
     def __init__(self, module: nn.Module) -> None:
-        super().__init__()
         self.module = module
         own = dict([*module.named_parameters(), *module.named_buffers()])
         self._replaces = not all(tensor.is_meta for tensor in own.values())
@@ -64,9 +63,9 @@ class MetaCopy(nn.Module):
         dtypes = (t.dtype for t in self.tensors.values() if t.is_floating_point())
         return torch.empty(tuple(shape), dtype=next(dtypes, torch.float32), device="meta")
 
-    def forward(self, *inputs: Any) -> Any:
+    def __call__(self, *inputs: Tensor) -> Any:
         """What the module gives for meta tensors."""
-        return self._inside(lambda: self.module(*inputs))
+        return self.inside(lambda: self.module(*inputs))
 
     def backward(self, inputs: Sequence[Tensor], mode: TorchDispatchMode) -> None:
         """Run the module on ``inputs`` and then, with ``mode`` active, its backward pass.
@@ -89,10 +88,10 @@ class MetaCopy(nn.Module):
                 torch.autograd.grad(ends, starts, gradients, allow_unused=True)
 
         with torch.enable_grad():
-            self._inside(run_both)
+            self.inside(run_both)
 
-    def _inside(self, function: Callable[[], Any]) -> Any:
-        """``function()`` with the module's tensors replaced, and its own made on meta."""
+    def inside(self, function: Callable[[], Any]) -> Any:
+        """``function()``, while the module's tensors are replaced and new ones made on meta."""
         with torch.device("meta"):
             if not self._replaces:
                 return function()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -55,8 +54,8 @@ class OneInput(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         shared = None
         if self.attention.uses_shared:
-            clusters = self.attention.num_clusters
-            shared = torch.ones(x.shape[0], clusters, x.shape[1], device=x.device)
+            # Made from the tokens, so that it wants a gradient.
+            shared = x.mean(-1)[:, None].repeat(1, self.attention.num_clusters, 1)
         return self.attention(x, self.grid, shared)
 
 

@@ -16,20 +16,30 @@ from paca_bench.attention.registry import attention_cost, get_mechanism, mechani
 from paca_bench.complexity.count import agreed_counts
 from paca_bench.complexity.dispatch import count
 from paca_bench.complexity.expr import symbol
-from paca_bench.complexity.fvcore_handles import fvcore_macs
+from paca_bench.complexity.fvcore_handles import fvcore_backward_macs, fvcore_macs
 from paca_bench.errors import DisagreementError
 from paca_bench.models.geometry import get_geometry, host_cost
 from paca_bench.models.host import Host
 from paca_bench.record import Case
 from tests.complexity.subjects import build, options, shapes
+from tests.complexity.three_counts import (
+    STAGES,
+    comparisons,
+    host_case,
+    layer_case,
+    model_case,
+    total_bytes,
+)
 
 MECHANISMS = sorted(mechanisms())
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 @given(data=st.data(), batch=st.integers(1, 2))
-@settings(max_examples=30, deadline=None)
-def test_three_counts_of_a_layer(mechanism: str, data: st.DataObject, batch: int) -> None:
+@settings(max_examples=15, deadline=None)
+def test_three_counts_of_a_layer_of_any_shape(
+    mechanism: str, data: st.DataObject, batch: int
+) -> None:
     shape = data.draw(shapes())
     chosen = data.draw(options(mechanism, shape["grid"]))
     module = build(mechanism, shape, chosen)
@@ -37,9 +47,15 @@ def test_three_counts_of_a_layer(mechanism: str, data: st.DataObject, batch: int
 
     cost = attention_cost(mechanism, **shape, **chosen)
 
-    assert count(module, size).macs == batch * cost.macs
-    assert fvcore_macs(module, torch.ones(size)) == batch * cost.macs
+    counts = count(module, size, backward=True)
+    x = torch.empty(size)
+    assert counts.macs == fvcore_macs(module, x) == batch * cost.macs
+    assert counts.backward_macs == fvcore_backward_macs(module, x) == batch * cost.backward_macs
     assert sum(p.numel() for p in module.parameters()) == cost.params
+    if mechanism == "swin" and shape["num_heads"] == 1:
+        return  # see comparisons()
+    assert counts.moved_bytes == 4 * cost.moved_elements(batch)
+    assert total_bytes(counts) == 4 * cost.moved_elements(batch, train=True)
 
 
 FORMULAS: list[tuple[str, dict[str, Any], Any]] = [
@@ -89,17 +105,29 @@ def test_counts_of_a_host(mechanism: str, size: tuple[int, int]) -> None:
 
     cost = host_cost(get_mechanism(mechanism), geometry, height, width)
 
-    assert count(host, (1, 3, *size)).macs == cost.macs
+    counts = count(host, (1, 3, *size), backward=True, input_gradient=False)
+    assert (counts.macs, counts.backward_macs) == (cost.macs, cost.backward_macs)
     assert sum(p.numel() for p in host.parameters()) == cost.params
 
 
-@pytest.mark.parametrize("mechanism", MECHANISMS)
-def test_fvcore_agrees_on_a_host(mechanism: str) -> None:
-    host = Host(get_mechanism(mechanism), get_geometry("nano"), height=36, width=64)
+QUICK = [
+    *(layer_case(mechanism, stage, (1024, 1024)) for mechanism in MECHANISMS for stage in STAGES),
+    *(host_case(mechanism, "nano", (256, 192)) for mechanism in MECHANISMS),
+    host_case("paca", "tiny", (1024, 1024)),
+    model_case("deit_tiny_patch16_224", (1024, 1024)),
+    model_case("swin_tiny_patch4_window7_224", (1024, 1024)),
+    model_case("pvt_tiny", (256, 192)),
+    model_case("pvt_v2_b0", (1024, 1024)),
+    model_case("pacavit_tiny_p2cconv_100_0", (256, 192)),
+    model_case("pacavit_convmixer_tiny_100", (1024, 1024)),
+]
 
-    expected = host_cost(get_mechanism(mechanism), get_geometry("nano"), 36, 64).macs
 
-    assert fvcore_macs(host, torch.ones(1, 3, 36, 64)) == expected
+@pytest.mark.parametrize("case", QUICK, ids=lambda case: case.id)
+def test_three_counts_of_a_case(case: Case) -> None:
+    """A part of ``full_agreement``, which compares all cases."""
+    for comparison in comparisons(case):
+        assert comparison.found == comparison.expected, comparison.what
 
 
 def make_case(mechanism: str, **changes: Any) -> Case:
