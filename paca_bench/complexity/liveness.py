@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from paca_bench.complexity.shapes import Operators, Result, ShapeTensor, restride, shape_tensor
@@ -97,15 +98,31 @@ class _Storage:
         self._ledger.now -= self._bytes
 
 
-def stand_ins(
-    live: Liveness, tensors: Sequence[tuple[str, Tensor]], dtype: torch.dtype
-) -> dict[str, Tensor]:
-    """Shapes of named tensors, those of floating-point numbers in ``dtype``."""
-    return {
-        name: live.given(
-            tensor,
-            dtype if tensor.is_floating_point() else None,
-            requires_grad=tensor.requires_grad,
-        )
-        for name, tensor in tensors
-    }
+@contextmanager
+def weights_as_shapes(
+    module: nn.Module, live: Liveness, dtype: torch.dtype
+) -> Iterator[Collection[ShapeTensor]]:
+    """Within, the module's parameters and buffers are shapes, which are given.
+
+    Those of floating-point numbers are in ``dtype``. One that is used in several places stays
+    one.
+    """
+    shapes: dict[int, ShapeTensor] = {}
+    before: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    for part in module.modules():
+        for tensors in (part._parameters, part._buffers):
+            before.append((tensors, dict(tensors)))
+            for name, tensor in tensors.items():
+                if tensor is None:
+                    continue
+                if id(tensor) not in shapes:
+                    kind = dtype if tensor.is_floating_point() else None
+                    shapes[id(tensor)] = live.given(
+                        tensor, kind, requires_grad=tensor.requires_grad
+                    )
+                tensors[name] = shapes[id(tensor)]  # type: ignore[assignment]
+    try:
+        yield shapes.values()
+    finally:
+        for tensors, originals in before:
+            tensors.update(originals)

@@ -16,11 +16,10 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from paca_bench.complexity.liveness import Liveness, stand_ins
+from paca_bench.complexity.liveness import Liveness, weights_as_shapes
 from paca_bench.complexity.workspace import size_bytes
 from paca_bench.errors import SpecError
 from paca_bench.models.checkpointing import checkpointed
@@ -139,44 +138,27 @@ def predict_module_memory(
     """``predict_peak_memory`` of a module that is there already; its weights are not touched."""
     training = mode == "train"
     module.train(training)
-    step = _Step(module)
     live = Liveness()
-    weights = stand_ins(live, [*step.named_parameters(), *step.named_buffers()], dtype)
     x = live.given(
         torch.empty(tuple(input_shape), device="meta"),
         dtype,
         requires_grad=training and input_gradient,
     )
     with (
+        weights_as_shapes(module, live, dtype) as weights,
         checkpointed(module, checkpointing and training),
         _attention_kernel(kernel),
         torch.set_grad_enabled(training),
         live,
     ):
-        functional_call(step, weights, (x,))
+        out = module(x)
+        if training:
+            out.float().sum().backward()
     return MemoryPrediction(
         peak_bytes=live.peak,
-        weights_bytes=sum(size_bytes(t) for t in weights.values()),
+        weights_bytes=sum(size_bytes(t) for t in weights),
         input_bytes=size_bytes(x),
     )
-
-
-class _Step(nn.Module):
-    """What is measured of a module: one call and, in training, its backward pass.
-
-    As a module, because a block that is checkpointed needs its weights in the backward pass.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-        self.training = module.training
-
-    def forward(self, x: Tensor) -> None:
-        """Call, and go back from the sum of the output."""
-        out = self.module(x)
-        if self.training:
-            out.float().sum().backward()
 
 
 class _NoInitialisation(TorchFunctionMode):
