@@ -53,7 +53,7 @@ def analyze(
     mechanisms()
     load_plugins(spec.plugins)
     folder = Path(out)
-    check_free(folder)
+    check_free(folder, resumable=False)
     planned = make_plan(spec, DEVICE, Machine.nominal(DEVICE))
     if all(one.refused for one in planned):
         _, reason = planned[0].refused["complexity"]

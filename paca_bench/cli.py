@@ -257,6 +257,25 @@ def frontier(
 
 
 @app.command()
+def iso(
+    run: Annotated[Path, typer.Argument(help="A run folder.", show_default=False)],
+    reference: Annotated[str, typer.Option(help="The label whose cost is given.")] = "vit",
+    metric: Annotated[str, typer.Option(help="macs, latency or memory.")] = "macs",
+    json: Annotated[bool, _option("Print one JSON object.", "--json")] = False,
+) -> None:
+    """At equal cost: which resolution, and how many clusters, others reach."""
+    from rich.console import Console
+
+    from paca_bench import iso as equal
+
+    tables = equal.iso(run, reference, metric)
+    if json:
+        _print_json(tables)
+    else:
+        equal.print_iso(tables, metric, Console())
+
+
+@app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write.")],

@@ -202,13 +202,16 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def check_free(path: Path) -> None:
-    """Raise ``StoreError`` unless ``path`` is missing or a folder with no more than a lock."""
+def check_free(path: Path, *, resumable: bool = True) -> None:
+    """Raise ``StoreError`` unless ``path`` is missing or a folder with no more than a lock.
+
+    ``resumable`` says whether the command that asks could go on with a run that is there.
+    """
     with _disk_errors(path):
         if path.exists() and not path.is_dir():
             raise StoreError(f"--out {path} is a file; name a folder that does not exist yet")
         if path.is_dir() and any(entry.name != LOCK_FILE for entry in path.iterdir()):
-            is_run = (path / RUN_FILE).exists()
+            is_run = resumable and (path / RUN_FILE).exists()
             hint = "add --resume to continue it" if is_run else "name a new folder"
             raise StoreError(f"--out {path} is not empty; {hint}")
 
