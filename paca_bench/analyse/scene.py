@@ -76,9 +76,9 @@ def scenes(df: pd.DataFrame) -> list[Scene]:
     if df.empty:
         return []
     timed = df[df["mode"] != "fit"]
-    return [
-        Scene(axes, rows, df[df["run"] == axes["run"]]) for axes, rows in groups(timed, PLACE_AXES)
-    ]
+    names = df["run"].unique()
+    runs = {name: df[df["run"] == name] if len(names) > 1 else df for name in names}
+    return [Scene(axes, rows, runs[axes["run"]]) for axes, rows in groups(timed, PLACE_AXES)]
 
 
 def focus(rows: pd.DataFrame) -> list[str]:

@@ -15,6 +15,10 @@ _COLUMNS = (
     *("run", "case_id", "label", "level", "stage", "resolution", "mode"),
     *("group", "status", "reason", "predicted_wall_s"),
 )
+_READ = (
+    *("run", "case_id", "label", "level", "stage", "height", "width", "mode"),
+    *("reason", "predicted_wall_s"),
+)
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
 # What to do about a status whose reasons name no flag.
@@ -36,8 +40,11 @@ def unmeasured(df: pd.DataFrame) -> pd.DataFrame:
     ``224`` or ``256x192``), ``mode``, ``group``, ``status``, ``reason`` (of that group,
     empty where none was recorded) and ``predicted_wall_s`` (seconds, of the whole case).
     """
+    statuses = [f"{group}_status" for group in GROUPS if f"{group}_status" in df]
+    failed = (df[statuses].notna() & (df[statuses] != Status.OK.value)).any(axis=1)
+    columns = [*_READ, *statuses]
     rows = []
-    for row in records(df):
+    for row in records(df.loc[failed, [name for name in columns if name in df]]):
         for group in GROUPS:
             status = row.get(f"{group}_status")
             if isinstance(status, str) and status != Status.OK.value:
