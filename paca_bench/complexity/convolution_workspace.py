@@ -28,6 +28,8 @@ def convolution_workspace(args: Sequence[Any]) -> int:
     x, weight, bias, *settings = args
     with_onednn, layout = convolution_backend(x, weight, settings, bias=bias)
     copied = _copied(layout, x, weight)
+    if settings[3]:  # transposed
+        return copied + _bytes(weight)
     sides = _output_sides(x, weight, settings)
     result = int(x.shape[0] * weight.shape[0]) * math.prod(sides) * int(x.element_size())
     if not with_onednn:
@@ -44,6 +46,8 @@ def convolution_backward_workspace(args: Sequence[Any]) -> int:
     grad, x, weight, bias_sizes, *settings, wanted = args
     with_onednn, layout = convolution_backend(x, weight, settings, bias_sizes=bias_sizes)
     copied = _copied(layout, grad, x, weight)
+    if settings[3]:  # transposed
+        return copied + _bytes(weight)
     if not with_onednn:
         results = (_bytes(t) if want else 0 for t, want in zip((x, weight), wanted, strict=False))
         together = sum(results) if settings[-1] > 1 else 0
@@ -62,7 +66,8 @@ def convolution_backend(
 ) -> tuple[bool, torch.memory_format]:
     """Whether torch gives a convolution to oneDNN, and the layout that it works in.
 
-    By torch's own decision, from shapes alone.
+    By torch's own decision, from shapes alone; it is asked about images only, and taken to use
+    oneDNN wherever that can be for other numbers of dimensions.
 
     Args:
         x: input.
@@ -70,6 +75,8 @@ def convolution_backend(
         settings: stride, padding, dilation, transposed, output_padding, groups.
         **bias: the tensor as ``bias``, or its sizes as ``bias_sizes``.
     """
+    if x.dim() != 4:
+        return x.dtype == torch.float32, torch.contiguous_format
     names = ("stride", "padding", "dilation", "transposed", "output_padding", "groups")
     named = {"bias": None, **bias, **dict(zip(names, settings, strict=True))}
     backend = torch._C._select_conv_backend(x, weight, **named)

@@ -93,7 +93,7 @@ class Layout:
     def _extent(self) -> int:
         """Elements of the storage up to the last one that is used."""
         steps = zip(self.size, self.stride, strict=True)
-        return self.offset + 1 + sum((count - 1) * step for count, step in steps)
+        return max(0, self.offset + 1 + sum((count - 1) * step for count, step in steps))
 
 
 class ShapeTensor(Tensor):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.functional import conv1d, conv_transpose2d
 
 from paca_bench.attention.registry import mechanisms
 from paca_bench.complexity.liveness import Liveness
@@ -70,6 +71,22 @@ def test_results_in_a_list_and_in_place() -> None:
     assert live.now == 5 * 3 * 4
     del parts
     assert live.now == 0
+
+
+def test_convolutions_of_other_kinds() -> None:
+    def call(line: Tensor, image: Tensor, empty: Tensor) -> list[Tensor]:
+        whole = conv1d(line, torch.empty(4, 3, 5), padding=2)
+        return [
+            whole,
+            conv_transpose2d(image, torch.empty(3, 2, 2, 2), stride=2),
+            empty[2:, 3:] + 1,
+        ]
+
+    sizes = (2, 3, 9), (1, 3, 4, 5), (2, 6)
+    results, live = on_shapes(call, *(torch.empty(size) for size in sizes))
+
+    assert [tuple(r.shape) for r in results] == [(2, 4, 9), (1, 2, 8, 10), (0, 3)]
+    assert live.now == 4 * (2 * 4 * 9 + 2 * 8 * 10)
 
 
 def test_a_number_keeps_its_type() -> None:
