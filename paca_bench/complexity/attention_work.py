@@ -153,7 +153,6 @@ def _heads_last_attention(args: Sequence[Any], kwargs: Mapping[str, Any], out: A
 @register_counter(
     "aten._scaled_dot_product_flash_attention_backward",
     "aten._scaled_dot_product_flash_attention_for_cpu_backward",
-    "aten._scaled_dot_product_efficient_attention_backward",
     "aten._scaled_dot_product_cudnn_attention_backward",
     "aten._scaled_dot_product_fused_attention_overrideable_backward",
     category="attention_product",
@@ -161,7 +160,15 @@ def _heads_last_attention(args: Sequence[Any], kwargs: Mapping[str, Any], out: A
 def _fused_backward(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> Work:
     gradient, query, key, value = args[:4]
     # The gradient has the size of the output.
-    return attention_backward_work(query, key, value, gradient)
+    return attention_backward_work(query, key, value, gradient, kwargs.get("attn_mask"))
+
+
+@register_counter(
+    "aten._scaled_dot_product_efficient_attention_backward", category="attention_product"
+)
+def _biased_backward(args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> Work:
+    gradient, query, key, value, bias = args[:5]
+    return attention_backward_work(query, key, value, gradient, bias, wanted=args[10])
 
 
 # The two operators that stand for all kernels on the meta device.
@@ -193,7 +200,9 @@ def _stand_in_backward(
 ) -> list[Tensor]:
     inputs = (query, key, value, mask)
     return [
-        t.new_empty(t.shape) for t, w in zip(inputs, wanted, strict=True) if w and t is not None
+        torch.empty(t.shape, dtype=t.dtype, device="meta")
+        for t, w in zip(inputs, wanted, strict=True)
+        if w and t is not None
     ]
 
 

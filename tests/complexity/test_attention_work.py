@@ -92,6 +92,24 @@ def test_backward_is_that_of_the_kernel_on_real_tensors() -> None:
     assert real.moved_bytes == whole.moved_bytes
 
 
+def test_backward_of_the_kernel_that_takes_the_gradient_of_a_mask() -> None:
+    query, key, value, mask, sums, seed = (
+        torch.empty(BATCH, HEADS, *shape, device="meta")
+        for shape in ((QUERIES, WIDTH), *2 * [(KEYS, WIDTH)], (QUERIES, KEYS), (QUERIES,), ())
+    )
+    operator = torch.ops.aten._scaled_dot_product_efficient_attention_backward
+
+    counts = count_call(
+        operator,
+        *(query, query, key, value, mask, query, sums, seed, seed, 0.0),
+        [True, True, True, True],
+    )
+
+    # Every score of the mask is its own, so that no gradients are summed.
+    assert (counts.macs, counts.elementwise_ops) == (4 * PRODUCT, SCORES)
+    assert counts.moved_bytes == 4 * (4 * Q + 4 * K + 2 * SCORES)
+
+
 def test_the_scale_and_causality_make_no_difference() -> None:
     plain = backward(Attend(F.scaled_dot_product_attention))
 
