@@ -37,8 +37,8 @@ def predict_case_memories(
         cases: in any order; those that differ in mode, batch and dtype alone share their
             module.
         checkpointing: of the blocks, in the cases that train.
-        processes: how many work on it; with 1 it is this one. A script that asks for more
-            must keep its entry behind ``if __name__ == "__main__"``.
+        processes: how many work on it; with 1, or for a single module, it is this one. A
+            script that asks for more must keep its entry behind ``if __name__ == "__main__"``.
         plugins: files that the cases' mechanisms come from, for all processes.
 
     Returns:
@@ -50,7 +50,7 @@ def predict_case_memories(
     """
     load_plugins(plugins)
     groups = _groups(cases)
-    if processes == 1:
+    if processes <= 1 or len(groups) <= 1:
         found = [_predict_group(group, checkpointing) for group in groups.values()]
     else:
         with _pool(processes, plugins) as pool:

@@ -94,7 +94,7 @@ def test_what_goes_wrong_ends_its_case_alone() -> None:
 
 
 def test_no_cases_no_predictions() -> None:
-    assert predict_case_memories([]) == []
+    assert predict_case_memories([]) == predict_case_memories([], processes=2) == []
 
 
 @pytest.fixture
