@@ -17,11 +17,11 @@ from paca_bench.complexity.cost import Cost
 from paca_bench.complexity.expr import symbols
 from paca_bench.complexity.term import C, N_w, linear, parameters, w, window_attention
 
-h, t = symbols("h t")
+h, t, b = symbols("h t b")
 _TERMS = {
     "projections": linear(N_w, C, 3 * C) + linear(N_w, C, C),
-    # Each of N_w queries meets the w² keys of its window, and a bias for each head.
-    "products": window_attention(N_w, w**2, C, bias=N_w * w**2 * h),
+    # Each of N_w queries meets the w² keys of its window, with b different biases of scores.
+    "products": window_attention(N_w, w**2, C, bias=b * w**4),
     "position_bias": parameters(t * h),
 }
 
@@ -31,12 +31,21 @@ def padded_grid(grid: Grid, window_size: int) -> Grid:
     return (-(-grid[0] // window_size) * window_size, -(-grid[1] // window_size) * window_size)
 
 
-def swin_cost(*, grid: Grid, dim: int, num_heads: int, window_size: int) -> Cost:
+def swin_cost(*, grid: Grid, dim: int, num_heads: int, window_size: int, shifted: bool) -> Cost:
     """``4N_wC² + 2N_w w²C``, ``N_w`` the number of tokens after padding to whole windows."""
     check_integer("window_size", window_size)
     height, width = padded_grid(grid, window_size)
     values = {"N_w": height * width, "C": dim, "w": window_size, "h": num_heads}
-    return Cost(_TERMS, {**values, "t": (2 * window_size - 1) ** 2})
+    windows = height * width // window_size**2
+    # Without a mask all windows have the same biases; a single one is not copied for each.
+    copies = 1 if num_heads == 1 and not shift_of(grid, window_size, shifted) else windows
+    values |= {"t": (2 * window_size - 1) ** 2, "b": num_heads * copies}
+    return Cost(_TERMS, values)
+
+
+def shift_of(grid: Grid, window_size: int, shifted: bool) -> int:
+    """How far windows are moved: not at all where the grid is not larger than one."""
+    return window_size // 2 if shifted and min(grid) > window_size else 0
 
 
 def swin_stage_options(place: Place, options: Options) -> Options:
@@ -123,7 +132,7 @@ class WindowAttention(Attention):
         return bias.reshape(1, -1, tokens, tokens)
 
     def _shift(self, grid: Grid) -> int:
-        return self.window_size // 2 if self.shifted and min(grid) > self.window_size else 0
+        return shift_of(grid, self.window_size, self.shifted)
 
     def _make_mask(self, grid: Grid) -> Tensor | None:
         """``[n, T, T]``: -100 between tokens that are neighbours only through the wrap-around.

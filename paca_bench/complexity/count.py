@@ -8,6 +8,7 @@ import torch
 
 from paca_bench.complexity.cost import Totals
 from paca_bench.complexity.dispatch import Counts, count
+from paca_bench.complexity.roofline import ITEM_BYTES
 from paca_bench.errors import DisagreementError
 from paca_bench.models.subject import build_subject, case_cost, input_shape
 from paca_bench.record import Case
@@ -18,7 +19,7 @@ class Agreement:
     """The static counts of a case, for one image.
 
     Attributes:
-        counts: of a forward pass, by dispatch.
+        counts: of a forward and a backward pass, by dispatch.
         params: trainable parameters of the module.
         method: what agreed.
     """
@@ -29,7 +30,7 @@ class Agreement:
 
 
 def agreed_counts(case: Case) -> Agreement:
-    """Count the case's module by dispatch, and compare with its closed form.
+    """Count the case's module by dispatch, forward and backward, and compare with its closed form.
 
     A model of another library has no closed form, and a mechanism may have none of its
     parameters; what there is must agree exactly.
@@ -40,23 +41,40 @@ def agreed_counts(case: Case) -> Agreement:
         SpecError, UnsupportedError: the case cannot be built.
     """
     with torch.device("meta"):
-        module = build_subject(case)
-    counts = count(module, (1, *input_shape(case)[1:]))
+        # A batch norm in training would want more than the one image that is counted.
+        module = build_subject(case).eval()
+    counts = count(
+        module,
+        (1, *input_shape(case)[1:]),
+        backward=True,
+        # An image wants no gradient; tokens inside a network do.
+        input_gradient=case.level == "layer",
+    )
     params = sum(p.numel() for p in module.parameters())
     cost = case_cost(case)
     if cost is None:
         return Agreement(counts, params, "count of operators")
-    _compare(case, cost, counts.macs, params)
+    _compare(case, cost, counts, params)
     return Agreement(counts, params, "closed form and count of operators agree")
 
 
-def _compare(case: Case, cost: Totals, macs: int, params: int) -> None:
-    if cost.macs != macs:
-        raise DisagreementError(
-            f"{case.id}: the closed form gives {cost.macs} multiply-accumulates, counting "
-            f"operators gives {macs}; correct the cost of {case.mechanism!r}, or register a "
-            f"counter for an operator of its own"
-        )
+def _compare(case: Case, cost: Totals, counts: Counts, params: int) -> None:
+    backward = counts.backward
+    assert backward is not None
+    elements = cost.moved_elements()
+    pairs = [
+        ("multiply-accumulates", cost.macs, counts.macs),
+        ("multiply-accumulates backward", cost.backward_macs, backward.macs),
+    ]
+    if elements is not None:
+        pairs.append(("bytes to move", ITEM_BYTES["float32"] * elements, counts.moved_bytes))
+    for what, expected, found in pairs:
+        if expected != found:
+            raise DisagreementError(
+                f"{case.id}: the closed form gives {expected} {what}, counting operators gives "
+                f"{found}; correct the cost of {case.mechanism!r}, or register a counter for an "
+                f"operator of its own"
+            )
     if cost.param_terms and cost.params != params:
         raise DisagreementError(
             f"{case.id}: the closed form gives {cost.params} parameters, the module has "

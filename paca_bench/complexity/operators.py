@@ -142,9 +142,10 @@ def _first_tensor(value: Any) -> Tensor:
 
 @cache
 def _is_pointwise(operator: str) -> bool:
-    """By torch's own tag; the in-place ``add_`` is what ``add`` is."""
+    """By torch's own tag; ``add_`` is what ``add`` is, and ``elu_backward`` what ``elu`` is."""
     namespace, _, name = operator.partition(".")
-    packet = getattr(getattr(torch.ops, namespace), name.rstrip("_"), None)
+    base = name.rstrip("_").removesuffix("_backward")
+    packet = getattr(getattr(torch.ops, namespace), base, None)
     return packet is not None and any(
         torch.Tag.pointwise in getattr(packet, overload).tags for overload in packet.overloads()
     )

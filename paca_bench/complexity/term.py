@@ -108,14 +108,25 @@ def convolution(
     )
 
 
-def depthwise(tokens: Expr, area: Expr | int, channels: Expr, *, learned: bool = True) -> Term:
-    """A depthwise convolution of stride 1: ``k² C N``; its weights may be fixed."""
+def depthwise(
+    tokens: Expr,
+    area: Expr | int,
+    channels: Expr,
+    *,
+    learned: bool = True,
+    tokens_in: Expr | None = None,
+) -> Term:
+    """A depthwise convolution of stride 1: ``k² C N``; its weights may be fixed.
+
+    ``tokens_in``: positions that it reads, where its input is padded beforehand.
+    """
     weights = Expr.of(area) * channels
+    read = tokens if tokens_in is None else tokens_in
     return _single(
         Operator(
             macs=weights * tokens,
             params=weights + channels if learned else NOTHING,
-            activations=2 * tokens * channels,
+            activations=read * channels + tokens * channels,
             fixed=weights,
             gradients=BOTH_GRADIENTS if learned else 1,
         )

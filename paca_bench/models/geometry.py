@@ -15,9 +15,11 @@ from typing import Any
 from paca_bench.attention.registry import Grid, Mechanism, Place
 from paca_bench.complexity.cost import CostSum
 from paca_bench.errors import SpecError
-from paca_bench.models.parts import head_cost, mlp_cost, norm_cost, stem_cost, transition_cost
+from paca_bench.models.parts import conv_mlp_cost, head_cost, norm_cost, stem_cost, transition_cost
 
 NUM_STAGES = 4
+# Of the depthwise convolution in the MLP.
+KERNEL_SIDE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,10 @@ def host_cost(
             transition = transition_cost(before, tokens[index], inputs, dim)
             parts.append((f"transition{index}", transition))
         shape = layer_shape(geometry, height, width, index + 1)
-        mlp = mlp_cost(tokens[index], dim, geometry.mlp_ratio, depthwise=True)
+        rows, columns = shape["grid"]
+        # Maps smaller than the kernel are padded before the convolution; see ``host.Mlp``.
+        read = (rows + 2) * (columns + 2) if min(rows, columns) < KERNEL_SIDE else None
+        mlp = conv_mlp_cost(tokens[index], dim, geometry.mlp_ratio, tokens_in=read)
         norms = norm_cost(dim, 2)
         for block in range(depth):
             block_options = mechanism.stage_options(Place(index + 1, block), options)

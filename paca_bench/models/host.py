@@ -10,7 +10,7 @@ from torch.nn.functional import conv2d, gelu, pad
 
 from paca_bench.attention.base import Attention, map_to_tokens, tokens_to_map
 from paca_bench.attention.registry import Grid, Mechanism
-from paca_bench.models.geometry import Geometry, layer_shape, places, stage_grid
+from paca_bench.models.geometry import KERNEL_SIDE, Geometry, layer_shape, places, stage_grid
 
 NORM_EPS = 1e-6
 
@@ -36,7 +36,7 @@ class Mlp(nn.Module):
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden)
-        self.depthwise = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
+        self.depthwise = nn.Conv2d(hidden, hidden, KERNEL_SIDE, padding=1, groups=hidden)
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
@@ -51,7 +51,7 @@ class Mlp(nn.Module):
         There torch's CPU backward is about ten times slower than that of the same sum
         written as a padding and a convolution without one.
         """
-        if min(image.shape[-2:]) >= 3:
+        if min(image.shape[-2:]) >= KERNEL_SIDE:
             return self.depthwise(image)
         weight, bias = self.depthwise.weight, self.depthwise.bias
         return conv2d(pad(image, (1, 1, 1, 1)), weight, bias, groups=image.shape[1])

@@ -19,7 +19,7 @@ from paca_bench.complexity.cost import Cost, CostSum
 from paca_bench.errors import SpecError
 from paca_bench.models.blocks import ConvMlp, check_images, classifier, init_weights
 from paca_bench.models.geometry import stage_grid
-from paca_bench.models.parts import head_cost, mlp_cost, norm_cost, stem_cost, transition_cost
+from paca_bench.models.parts import conv_mlp_cost, head_cost, norm_cost, stem_cost, transition_cost
 from paca_bench.models.registry import Stage, Variant, register_model
 from paca_bench.models.teacher import ConvMixerTeacher, teacher_cost
 
@@ -62,7 +62,7 @@ def pacavit_cost(
         if index:
             before, inputs = math.prod(grids[index - 1]), widths[index - 1]
             parts.append((f"transition{index}", transition_cost(before, tokens, inputs, dim)))
-        mlp, norms = mlp_cost(tokens, dim, mlp_ratio, depthwise=True), norm_cost(dim, 2)
+        mlp, norms = conv_mlp_cost(tokens, dim, mlp_ratio), norm_cost(dim, 2)
         attention = {
             shares: attention_cost(
                 "paca",

@@ -34,7 +34,7 @@ _TRANSITION = {"convolution": convolution(N_in, N, 9, D, C), "norm": norm(C)}
 _PATCHES = {"convolution": convolution(N_image, N, k**2, IMAGE_CHANNELS, C, of_image=True)}
 _EMBED = {"convolution": convolution(N_in, N, k**2, D, C)}
 _MLP = {"linear": linear(N, C, r * C) + linear(N, r * C, C)}
-_CONV_MLP = {**_MLP, "depthwise": depthwise(N, 9, r * C)}
+_CONV_MLP = {**_MLP, "depthwise": depthwise(N, 9, r * C, tokens_in=N_in)}
 _HEAD = {"linear": linear(1, C, K)}
 
 
@@ -99,9 +99,18 @@ def _linear_terms(bias: bool) -> dict[str, Term]:
     return {"linear": linear(N, D, C, bias=bias)}
 
 
-def mlp_cost(tokens: int, dim: int, ratio: int, *, depthwise: bool = False) -> Cost:
-    """``2rNC²`` for two linear maps, C -> rC -> C; with a depthwise 3x3 between, ``9rNC`` more."""
-    return Cost(_CONV_MLP if depthwise else _MLP, {"N": tokens, "C": dim, "r": ratio})
+def mlp_cost(tokens: int, dim: int, ratio: int) -> Cost:
+    """``2rNC²`` for two linear maps, C -> rC -> C."""
+    return Cost(_MLP, {"N": tokens, "C": dim, "r": ratio})
+
+
+def conv_mlp_cost(tokens: int, dim: int, ratio: int, *, tokens_in: int | None = None) -> Cost:
+    """``2rNC² + 9rNC``: with a depthwise 3x3 convolution between the linear maps.
+
+    ``tokens_in``: positions that the convolution reads, if not N.
+    """
+    read = tokens if tokens_in is None else tokens_in
+    return Cost(_CONV_MLP, {"N": tokens, "C": dim, "r": ratio, "N_in": read})
 
 
 def norm_cost(channels: int, count: int = 1) -> Cost:

@@ -21,7 +21,7 @@ from paca_bench.attention.registry import Grid, attention_cost
 from paca_bench.complexity.cost import Cost, CostSum
 from paca_bench.errors import UnsupportedError
 from paca_bench.models.blocks import Block, ConvMlp, check_images, classifier, init_weights
-from paca_bench.models.parts import embed_cost, head_cost, mlp_cost, norm_cost
+from paca_bench.models.parts import conv_mlp_cost, embed_cost, head_cost, norm_cost
 from paca_bench.models.registry import Stage, Variant, register_model
 
 NORM_EPS = 1e-6
@@ -77,7 +77,7 @@ def pvt_v2_cost(
             num_heads=num_heads[index],
             **reduction,
         )
-        mlp, norms = mlp_cost(tokens, dim, mlp_ratios[index], depthwise=True), norm_cost(dim, 2)
+        mlp, norms = conv_mlp_cost(tokens, dim, mlp_ratios[index]), norm_cost(dim, 2)
         block = [("attention", attention), ("mlp", mlp), ("norms", norms)]
         parts += depths[index] * [(f"{label}.{name}", cost) for name, cost in block]
         parts.append((f"{label}.norm", norm_cost(dim)))

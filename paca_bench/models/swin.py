@@ -61,12 +61,22 @@ def swin_cost(
             merge = linear_cost(tokens, 2 * width_here, width_here, bias=False)
             parts.append((f"transition{index}", merge))
             parts.append((f"transition{index}", norm_cost(2 * width_here)))
-        attention = attention_cost(
-            "swin", grid=grid, dim=width_here, num_heads=heads, window_size=window_size
+        plain, shifted = (
+            attention_cost(
+                "swin",
+                grid=grid,
+                dim=width_here,
+                num_heads=heads,
+                window_size=window_size,
+                shifted=shifted,
+            )
+            for shifted in (False, True)
         )
         mlp, norms = mlp_cost(tokens, width_here, mlp_ratio), norm_cost(width_here, 2)
-        block = [("attention", attention), ("mlp", mlp), ("norms", norms)]
-        parts += depth * [(f"{label}.{name}", cost) for name, cost in block]
+        for index_in_stage in range(depth):
+            attention = shifted if index_in_stage % 2 else plain
+            parts.append((f"{label}.attention", attention))
+            parts += [(f"{label}.mlp", mlp), (f"{label}.norms", norms)]
         if feature_norms or index == len(depths) - 1:
             parts.append((f"{label}.norm", norm_cost(width_here)))
     head = head_cost(dim << (len(depths) - 1), num_classes)

@@ -393,3 +393,12 @@ def test_a_counter_can_be_registered_once() -> None:
     assert counts.by_category == {"distance": 3 * 2 * 4}
     with pytest.raises(CountError, match=r"_cdist_forward has a counter already"):
         register_counter("aten._cdist_forward", category="distance")(pairs)
+
+
+@pytest.mark.parametrize("activation", [nn.ELU, nn.SELU, nn.Softplus, nn.Mish])
+def test_the_gradient_of_a_pointwise_operator_is_pointwise(activation: type[nn.Module]) -> None:
+    """torch tags ``elu`` as pointwise, and not ``elu_backward``."""
+    counts = count(activation(), (4, 5), backward=True)
+    assert counts.backward is not None
+    assert counts.backward.macs == 0
+    assert counts.backward.elementwise_ops >= 20

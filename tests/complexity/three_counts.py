@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import torch
 
 from paca_bench.attention.registry import Grid
-from paca_bench.attention.swin import WindowAttention
 from paca_bench.complexity.dispatch import Counts, count
 from paca_bench.complexity.fvcore_handles import fvcore_backward_macs, fvcore_macs
 from paca_bench.models.subject import build_subject, case_cost, input_shape
@@ -59,10 +58,6 @@ def comparisons(case: Case) -> Iterator[Comparison]:
     yield Comparison("backward MACs by dispatch", cost.backward_macs, counts.backward.macs)
     by_fvcore = fvcore_backward_macs(module, x, **wanted)
     yield Comparison("backward MACs by fvcore", cost.backward_macs, by_fvcore)
-    if any(isinstance(m, WindowAttention) and m.num_heads == 1 for m in module.modules()):
-        # All unshifted windows of a single head read one and the same bias, which dispatch
-        # counts once; the closed form has a bias for each window and head.
-        return
     for what, train, found in (
         ("forward bytes", False, counts.moved_bytes),
         ("training bytes", True, total_bytes(counts)),
