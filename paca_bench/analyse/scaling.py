@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from paca_bench.analyse.bounds import lower_bound
+from paca_bench.analyse.bounds import LOWER_BOUNDS, lower_bound
 from paca_bench.analyse.claims import linear_claim
 from paca_bench.analyse.curves import CURVE_AXES, asked, curves, group_of, measured, records
 from paca_bench.analyse.laws import Law, fit_law
 from paca_bench.analyse.statistics import Estimate, student
 from paca_bench.errors import SpecError
+from paca_bench.record import GROUPS
 
+# More would only make the fit of a law slower.
+MOST_COUNTS = 48
 # Below this many token counts a line through the logs has no residual to judge it by.
 _FEWEST = 3
 
@@ -109,12 +112,14 @@ def local_exponents(tokens: Sequence[float], values: Sequence[float]) -> list[tu
     ]
 
 
-def scaling_table(df: pd.DataFrame, metric: str) -> pd.DataFrame:
+def scaling_table(df: pd.DataFrame, metric: str, *, laws: bool = True) -> pd.DataFrame:
     """The growth of every curve that was asked for a metric: exponents, law, claim.
 
     Args:
         df: as from ``load_results``.
-        metric: ``macs``, ``latency_s`` or ``peak_memory_bytes``.
+        metric: ``macs``, ``latency_s``, ``peak_memory_bytes`` or another one with a unit.
+        laws: also fit laws, which takes a hundred times as long as exponents; False leaves
+            their columns as with too few token counts.
 
     Returns:
         One row per curve with the columns of ``CURVE_AXES`` and
@@ -142,20 +147,45 @@ def scaling_table(df: pd.DataFrame, metric: str) -> pd.DataFrame:
         SpecError: there is no such metric.
     """
     group_of(metric)
-    rows = [{**axes, **_curve_fit(curve, metric)} for axes, curve in curves(asked(df, metric))]
+    found = asked(df, metric)
+    # Lists and details in a frame make each of its many parts slow.
+    found = found[[name for name in found if name in CURVE_AXES or name in _read(metric)]]
+    rows = [{**axes, **_curve_fit(curve, metric, laws)} for axes, curve in curves(found)]
     return pd.DataFrame(rows, columns=[*CURVE_AXES, *_FIT_COLUMNS])
 
 
+def _read(metric: str) -> tuple[str, ...]:
+    """The columns that the growth of a metric follows from, besides those of a curve."""
+    _, bound = LOWER_BOUNDS.get(metric, (None, ""))
+    statuses = (f"{group}_status" for group in GROUPS)
+    return "resolution", "tokens", "macs", metric, bound, *statuses
+
+
 def curve_law(curve: pd.DataFrame, metric: str) -> Law | None:
-    """The law of one curve's cases, those not measured entering by what is known of them."""
+    """The law of one curve's cases, those not measured entering by what is known of them.
+
+    Of a curve with more token counts than ``MOST_COUNTS``, as many of them, spread evenly on a
+    logarithmic scale: more tell nothing more of a law of four terms.
+    """
     rows = asked(curve, metric)
     # What has no token count has no place on the curve: it failed before it was counted.
     rows = rows[rows["tokens"] >= 1]
+    rows = rows[rows["tokens"].isin(spread(rows["tokens"].unique().tolist(), MOST_COUNTS))]
     usable = rows.index.isin(measured(rows, metric).index)
     bounds = np.full(len(rows), math.nan)
     bounds[~usable] = [lower_bound(row, metric) for row in records(rows[~usable])]
     values = rows[metric].astype(float).where(usable)
     return fit_law(rows["tokens"].tolist(), values.tolist(), bounds=bounds.tolist())
+
+
+def spread(values: Iterable[float], most: int) -> list[float]:
+    """At most ``most`` of some positive values, the first and last among them, evenly in logs."""
+    ordered = sorted(set(values))
+    if len(ordered) <= most:
+        return ordered
+    wanted = np.linspace(math.log(ordered[0]), math.log(ordered[-1]), most)
+    nearest = np.abs(np.log(ordered)[None, :] - wanted[:, None]).argmin(axis=1)
+    return [ordered[i] for i in sorted(set(nearest.tolist()))]
 
 
 def exponent_table(df: pd.DataFrame, metric: str, steps: int = 17) -> pd.DataFrame:
@@ -208,7 +238,7 @@ _FIT_COLUMNS = (
 )
 
 
-def _curve_fit(curve: pd.DataFrame, metric: str) -> dict[str, object]:
+def _curve_fit(curve: pd.DataFrame, metric: str, laws: bool) -> dict[str, object]:
     good = measured(curve, metric)
     tokens, values = good["tokens"].tolist(), good[metric].tolist()
     whole, tail = fit_exponent(tokens, values), fit_exponent(tokens, values, tail=True)
@@ -224,9 +254,9 @@ def _curve_fit(curve: pd.DataFrame, metric: str) -> dict[str, object]:
     row |= _interval("exponent", whole) | _interval("tail_exponent", tail)
     if whole:
         row["method"] = whole.method
-    law = curve_law(curve, metric)
+    law = curve_law(curve, metric) if laws else None
     counted = measured(good, "macs")
-    analytic = law if metric == "macs" else curve_law(counted, "macs")
+    analytic = law if metric == "macs" or not laws else curve_law(counted, "macs")
     return row | _law_columns(law) | _macs_columns(counted, analytic)
 
 
