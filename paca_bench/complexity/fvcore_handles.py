@@ -28,14 +28,14 @@ from paca_bench.errors import CountError
 NOT_MACS = frozenset(
     f"aten::{name}"
     for line in (
-        "batch_norm group_norm layer_norm instance_norm rms_norm softmax log_softmax dropout",
+        "batch_norm group_norm layer_norm instance_norm rms_norm softmax log_softmax",
         "gelu silu sigmoid tanh hardswish leaky_relu elu softplus exp log sqrt rsqrt pow neg abs",
         "add add_ sub rsub mul mul_ div div_ floor_divide remainder where minimum maximum",
         "eq ne lt gt le ge logical_not logical_and mean sum max min amax amin cumsum norm",
         "avg_pool1d avg_pool2d max_pool2d adaptive_avg_pool1d adaptive_avg_pool2d",
         "adaptive_max_pool2d upsample_nearest2d upsample_bilinear2d upsample_bicubic2d",
         "grid_sampler roll pad index_select embedding meshgrid repeat clone pixel_shuffle flip",
-        "stack masked_fill masked_fill_ rand",
+        "stack masked_fill masked_fill_ rand dropout feature_dropout",
         # What the backward pass is made of.
         "_softmax_backward_data _log_softmax_backward_data gelu_backward threshold_backward",
         "silu_backward sigmoid_backward tanh_backward hardswish_backward elu_backward",
