@@ -13,7 +13,7 @@ from torch import nn
 from paca_bench.complexity.memory import (
     MemoryPrediction,
     build_on_meta,
-    check_mode,
+    check_case_mode,
     predict_built_case,
 )
 from paca_bench.errors import PacaBenchError, UnsupportedError
@@ -27,7 +27,6 @@ Prediction = MemoryPrediction | PacaBenchError
 def predict_case_memories(
     cases: Sequence[Case],
     *,
-    checkpointing: bool = False,
     processes: int = 1,
     plugins: Sequence[str] = (),
 ) -> list[Prediction]:
@@ -36,7 +35,6 @@ def predict_case_memories(
     Args:
         cases: in any order; those that differ in mode, batch and dtype alone share their
             module.
-        checkpointing: of the blocks, in the cases that train.
         processes: how many work on it; with 1, or for a single module, it is this one. A
             script that asks for more must keep its entry behind ``if __name__ == "__main__"``.
         plugins: files that the cases' mechanisms come from, for all processes.
@@ -51,10 +49,10 @@ def predict_case_memories(
     load_plugins(plugins)
     groups = _groups(cases)
     if processes <= 1 or len(groups) <= 1:
-        found = [_predict_group(group, checkpointing) for group in groups.values()]
+        found = [_predict_group(group) for group in groups.values()]
     else:
         with _pool(processes, plugins) as pool:
-            found = list(pool.map(_predict_group, groups.values(), [checkpointing] * len(groups)))
+            found = list(pool.map(_predict_group, groups.values()))
     by_case = dict(_pairs(groups, found))
     return [by_case[case] for case in cases]
 
@@ -75,19 +73,19 @@ def _pairs(
         yield from zip(group, predictions, strict=True)
 
 
-def _predict_group(cases: Sequence[Case], checkpointing: bool) -> list[Prediction]:
+def _predict_group(cases: Sequence[Case]) -> list[Prediction]:
     """The predictions of cases that share a module."""
     try:
         module = build_on_meta(lambda: build_subject(cases[0]))
     except Exception as error:
         return [_as_ours(case, error) for case in cases]
-    return [_predict(case, module, checkpointing) for case in cases]
+    return [_predict(case, module) for case in cases]
 
 
-def _predict(case: Case, module: nn.Module, checkpointing: bool) -> Prediction:
+def _predict(case: Case, module: nn.Module) -> Prediction:
     try:
-        check_mode(case.mode)
-        return predict_built_case(case, module, checkpointing=checkpointing)
+        check_case_mode(case)
+        return predict_built_case(case, module)
     except Exception as error:
         return _as_ours(case, error)
 

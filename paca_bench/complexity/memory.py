@@ -75,7 +75,8 @@ def predict_peak_memory(
             checkpoint.
         RuntimeError: torch cannot address tensors of that size.
     """
-    check_mode(mode)
+    if mode not in ("forward", "train"):
+        raise SpecError(f"memory is predicted for the modes forward and train, not {mode!r}")
     return predict_module_memory(
         build_on_meta(build),
         input_shape,
@@ -87,36 +88,44 @@ def predict_peak_memory(
     )
 
 
-def predict_case_memory(case: Case, *, checkpointing: bool = False) -> MemoryPrediction:
+# Mode of a case -> that of the call, and whether its blocks are checkpointed.
+_CASE_MODES = {
+    "forward": ("forward", False),
+    "train": ("train", False),
+    "checkpointed": ("train", True),
+}
+
+
+def predict_case_memory(case: Case) -> MemoryPrediction:
     """Predict the peak of a case's forward pass or training step, as the sweep measures it.
 
     Raises:
         SpecError, UnsupportedError: the case cannot be built, or is a whole training.
         RuntimeError: torch cannot address tensors of that size.
     """
-    check_mode(case.mode)
-    module = build_on_meta(lambda: build_subject(case))
-    return predict_built_case(case, module, checkpointing=checkpointing)
+    check_case_mode(case)
+    return predict_built_case(case, build_on_meta(lambda: build_subject(case)))
 
 
-def predict_built_case(
-    case: Case, module: nn.Module, *, checkpointing: bool = False
-) -> MemoryPrediction:
+def predict_built_case(case: Case, module: nn.Module) -> MemoryPrediction:
     """``predict_case_memory`` with the case's module built already."""
+    check_case_mode(case)
+    mode, checkpointing = _CASE_MODES[case.mode]
     return predict_module_memory(
         module,
         input_shape(case),
-        mode=case.mode,
+        mode=mode,
         dtype=getattr(torch, case.dtype),
         input_gradient=case.level == "layer",
         checkpointing=checkpointing,
     )
 
 
-def check_mode(mode: str) -> None:
-    """Raise ``SpecError`` unless memory is predicted for ``mode``."""
-    if mode not in ("forward", "train"):
-        raise SpecError(f"memory is predicted for the modes forward and train, not {mode!r}")
+def check_case_mode(case: Case) -> None:
+    """Raise ``SpecError`` unless memory is predicted for the case's mode."""
+    if case.mode not in _CASE_MODES:
+        known = ", ".join(_CASE_MODES)
+        raise SpecError(f"memory is predicted for the modes {known}, not {case.mode!r}")
 
 
 def build_on_meta(build: Callable[[], nn.Module]) -> nn.Module:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -138,7 +139,7 @@ def test_prediction_with_checkpointing(case: Case) -> None:
     predicted = predicted_peak(case, checkpointing=True)
 
     assert predicted == pytest.approx(measured_peak(case, checkpointing=True), rel=0.05)
-    assert predicted == predict_case_memory(case, checkpointing=True).peak_bytes
+    assert predicted == predict_case_memory(replace(case, mode="checkpointed")).peak_bytes
     # A layer is one block: all of it is recomputed at once.
     assert (predicted < predicted_peak(case)) == (case.level != "layer")
 
