@@ -6,8 +6,9 @@ import json
 import math
 import os
 import sys
+from array import array
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +46,13 @@ METRIC_COLUMNS = (
 )
 
 
-def load_results(path: PathLike | Iterable[PathLike]) -> pd.DataFrame:
+def load_results(path: PathLike | Iterable[PathLike], *, compact: bool = False) -> pd.DataFrame:
     """One run folder, or several, as a tidy DataFrame with one row per case.
+
+    Args:
+        path: of a run, or of several.
+        compact: hold samples as ``array.array`` and leave out of ``details`` what no report
+            reads: a hundred thousand records then take half the memory.
 
     Columns:
         * ``run``: the folder's name; ``case_id``, ``case_hash``.
@@ -79,7 +85,8 @@ def load_results(path: PathLike | Iterable[PathLike]) -> pd.DataFrame:
             case_hash = record.case.hash
             if (earlier := latest.get(case_hash)) is not None:
                 columns.superseded.add(earlier)
-            latest[case_hash] = columns.add(_values(name, case_hash, record), record.metrics)
+            values = _values(name, case_hash, _compacted(record) if compact else record)
+            latest[case_hash] = columns.add(values, record.metrics)
     return columns.frame()
 
 
@@ -154,6 +161,22 @@ def _values(run: str, case_hash: str, record: Record) -> list[Any]:
         {name: _shared(value) for name, value in details.items()},
         *(record.wall_s, _shared(record.finished_at)),
     ]
+
+
+# The details that tables and figures are made from.
+_READ_DETAILS = ("tokens", "kernel_path", "dataset", "clusters")
+
+
+def _compacted(record: Record) -> Record:
+    details = {
+        name: value
+        for name, value in record.details.items()
+        if name in _READ_DETAILS or name.endswith("_method")
+    }
+    samples: dict[str, Any] = {
+        name: [array("d", taken) for taken in lists] for name, lists in record.samples.items()
+    }
+    return replace(record, details=details, samples=samples)
 
 
 @cache

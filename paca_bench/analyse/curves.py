@@ -60,12 +60,15 @@ def measured(df: pd.DataFrame, metric: str) -> pd.DataFrame:
     A case whose output was wrong has no speed, whatever its columns hold.
     """
     rows = asked(df, metric)
-    if rows.empty:
-        return rows
-    values = rows[metric].astype(float)
-    good = (rows[f"{group_of(metric)}_status"] == Status.OK.value) & (values < math.inf)
+    return rows if rows.empty else rows[usable(rows, metric)]
+
+
+def usable(df: pd.DataFrame, metric: str) -> pd.Series[bool]:
+    """Row by row, whether ``measured`` takes it."""
+    values = df[metric].astype(float)
+    good = (df[f"{group_of(metric)}_status"] == Status.OK.value) & (values < math.inf)
     # An accuracy of zero is a result; a time, a count or a peak of zero is none.
-    return rows[good & (values >= 0 if metric == "accuracy" else values > 0)]
+    return good & (values >= 0 if metric == "accuracy" else values > 0)
 
 
 def groups(
@@ -100,5 +103,9 @@ def group_reason(row: Row, group: str) -> str:
 
 def resolution_text(row: Row) -> str:
     """``224`` for a square image, ``256x192`` (height x width) otherwise."""
-    height, width = int(row["height"]), int(row["width"])
+    return size_text(int(row["height"]), int(row["width"]))
+
+
+def size_text(height: int, width: int) -> str:
+    """``224``, or ``256x192`` (height x width)."""
     return str(height) if height == width else f"{height}x{width}"

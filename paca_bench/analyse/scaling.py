@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from paca_bench.analyse.bounds import LOWER_BOUNDS, lower_bound
 from paca_bench.analyse.claims import linear_claim
-from paca_bench.analyse.curves import CURVE_AXES, asked, curves, group_of, measured, records
+from paca_bench.analyse.curves import CURVE_AXES, asked, curves, group_of, measured, records, usable
 from paca_bench.analyse.laws import Law, fit_law
 from paca_bench.analyse.statistics import Estimate, student
 from paca_bench.errors import SpecError
@@ -21,6 +21,11 @@ from paca_bench.record import GROUPS
 
 # More would only make the fit of a law slower.
 MOST_COUNTS = 48
+Numbers = Sequence[float] | NDArray[np.float64]
+
+# Columns of a frame of many curves: whether the metric, and the MACs with it, may be used.
+_USABLE, _COUNTED = "_usable", "_counted"
+
 # Below this many token counts a line through the logs has no residual to judge it by.
 _FEWEST = 3
 
@@ -51,8 +56,8 @@ class Exponent:
 
 
 def fit_exponent(
-    tokens: Sequence[float],
-    values: Sequence[float],
+    tokens: Numbers,
+    values: Numbers,
     confidence: float = 0.95,
     *,
     tail: bool = False,
@@ -150,6 +155,10 @@ def scaling_table(df: pd.DataFrame, metric: str, *, laws: bool = True) -> pd.Dat
     found = asked(df, metric)
     # Lists and details in a frame make each of its many parts slow.
     found = found[[name for name in found if name in CURVE_AXES or name in _read(metric)]]
+    if len(found):
+        # Once for all curves: of a thousand curves, asking each would take most of the time.
+        good = usable(found, metric)
+        found = found.assign(**{_USABLE: good, _COUNTED: good & usable(found, "macs")})
     rows = [{**axes, **_curve_fit(curve, metric, laws)} for axes, curve in curves(found)]
     return pd.DataFrame(rows, columns=[*CURVE_AXES, *_FIT_COLUMNS])
 
@@ -239,23 +248,24 @@ _FIT_COLUMNS = (
 
 
 def _curve_fit(curve: pd.DataFrame, metric: str, laws: bool) -> dict[str, object]:
-    good = measured(curve, metric)
-    tokens, values = good["tokens"].tolist(), good[metric].tolist()
+    good = curve[_USABLE].to_numpy()
+    all_tokens = curve["tokens"].to_numpy(dtype=float)
+    tokens, values = all_tokens[good], curve[metric].to_numpy(dtype=float)[good]
     whole, tail = fit_exponent(tokens, values), fit_exponent(tokens, values, tail=True)
     row: dict[str, object] = {
         "method": f"fewer than {_FEWEST} token counts measured",
-        "points": len(good),
-        "censored": len(curve) - len(good),
-        "tokens_min": good["tokens"].min(),
-        "tokens_max": good["tokens"].max(),
-        "tokens_asked": curve["tokens"].max(),
+        "points": len(tokens),
+        "censored": len(curve) - len(tokens),
+        "tokens_min": tokens.min() if len(tokens) else math.nan,
+        "tokens_max": tokens.max() if len(tokens) else math.nan,
+        "tokens_asked": np.fmax.reduce(all_tokens),
         "tail_tokens_min": tail.tokens_min if tail else math.nan,
     }
     row |= _interval("exponent", whole) | _interval("tail_exponent", tail)
     if whole:
         row["method"] = whole.method
     law = curve_law(curve, metric) if laws else None
-    counted = measured(good, "macs")
+    counted = curve[curve[_COUNTED]]
     analytic = law if metric == "macs" or not laws else curve_law(counted, "macs")
     return row | _law_columns(law) | _macs_columns(counted, analytic)
 
@@ -280,7 +290,8 @@ def _law_columns(law: Law | None) -> dict[str, object]:
 
 def _macs_columns(counted: pd.DataFrame, law: Law | None) -> dict[str, object]:
     """The growth of the MACs of measured cases: exact, so without an interval."""
-    whole = fit_exponent(counted["tokens"].tolist(), counted["macs"].tolist())
+    tokens, macs = (counted[name].to_numpy(dtype=float) for name in ("tokens", "macs"))
+    whole = fit_exponent(tokens, macs)
     claim = linear_claim(law)
     return {
         "macs_exponent": whole.value if whole else math.nan,
@@ -297,7 +308,7 @@ def _interval(name: str, made: Exponent | Estimate | None) -> dict[str, object]:
 
 
 def _points(
-    tokens: Sequence[float], values: Sequence[float]
+    tokens: Numbers, values: Numbers
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
     """Tokens and values of the points that have both, and how many have not."""
     n, y = np.asarray(tokens, dtype=float), np.asarray(values, dtype=float)

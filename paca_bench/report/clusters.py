@@ -206,7 +206,8 @@ def cluster_panels(frame: pd.DataFrame) -> list[ClusterPanel]:
     Raises:
         StoreError: what a record kept is damaged.
     """
-    kept = [row for row in records(frame) if isinstance(row["details"].get("clusters"), Mapping)]
+    learned = [isinstance(details.get("clusters"), Mapping) for details in frame["details"]]
+    kept = records(frame[learned])
     several = frame["run"].nunique() > 1
     return [_panel(f"learned-{number}", row, several) for number, row in enumerate(kept)]
 

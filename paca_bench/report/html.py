@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -17,35 +14,19 @@ from paca_bench.analyse.summary import unmeasured, verdict
 from paca_bench.errors import NothingMeasuredError, StoreError
 from paca_bench.report.clusters import cluster_panels, heat_gradient
 from paca_bench.report.comparison import latency_ratios
+from paca_bench.report.downloads import downloads
+from paca_bench.report.drawn import drawn
 from paca_bench.report.environment import environment_rows, machine_line
+from paca_bench.report.growth import growth_rows
 from paca_bench.report.missing import kinds
 from paca_bench.report.page import check_target, environment, policy, source, write_atomically
-from paca_bench.report.panels import cluster_accuracy, cluster_latency, fronts, scaling_panels
-from paca_bench.report.table import case_csv, case_table
+from paca_bench.report.panels import cluster_accuracy, cluster_latency, fronts
+from paca_bench.report.roofline import roofline, run_ceilings
+from paca_bench.report.scaling import scaling_panels
+from paca_bench.report.table import case_table
 from paca_bench.report.theme import dark_colors, label_order, label_styles, run_dashes
 from paca_bench.results import PathLike, load_results
-from paca_bench.store import RECORDS_FILE, RunFolder
-from paca_bench.units import format_bytes
-
-
-@dataclass(frozen=True)
-class Download:
-    """A file inside the page: gzip in base64, exact to the byte once unpacked."""
-
-    id: str
-    filename: str
-    media_type: str
-    content: bytes
-
-    @property
-    def payload(self) -> str:
-        """The content as it is embedded; the same bytes give the same text."""
-        return base64.b64encode(gzip.compress(self.content, mtime=0)).decode()
-
-    @property
-    def size(self) -> str:
-        """The size once saved, for display."""
-        return format_bytes(len(self.content))
+from paca_bench.store import RunFolder
 
 
 def write_report(runs: PathLike | Iterable[PathLike], output: PathLike) -> Path:
@@ -70,13 +51,16 @@ def write_report(runs: PathLike | Iterable[PathLike], output: PathLike) -> Path:
     folders = named_runs(paths)
     target = Path(output)
     check_target(target)
-    parts = [load_results(folder.path).assign(run=name) for name, folder in folders.items()]
-    frame = pd.concat([part for part in parts if "case_id" in part] or parts, ignore_index=True)
-    if "case_id" not in frame:
+    parts = [
+        load_results(folder.path, compact=True).assign(run=name) for name, folder in folders.items()
+    ]
+    filled = [part for part in parts if len(part)]
+    if not filled:
         raise NothingMeasuredError(
             f"nothing to report: no record in {', '.join(str(path) for path in paths)}; "
             f"run 'paca-bench sweep --resume' to fill the run"
         )
+    frame = filled[0] if len(filled) == 1 else pd.concat(filled, ignore_index=True)
     write_atomically(target, render(frame, folders))
     return target
 
@@ -109,13 +93,16 @@ def render(frame: pd.DataFrame, folders: Mapping[str, RunFolder]) -> str:
         folders: run name -> folder, in the order of the report.
     """
     runs = list(folders)
-    styles = label_styles(label_order(frame))
+    shown = drawn(frame, label_order(frame))
+    styles = label_styles(shown.labels)
     dashes = run_dashes(runs)
     headers = {name: folder.header for name, folder in folders.items()}
     pages = environment()
     scripts = {"plotly": get_plotlyjs(), "report": source(pages, "report.js")}
     ratios = latency_ratios(frame, runs) if len(runs) > 1 else []
     learned = cluster_panels(frame)
+    known = {name: run_ceilings(header) for name, header in headers.items()}
+    ceilings = {name: one for name, one in known.items() if one}
     return pages.get_template("report.html.j2").render(
         title=", ".join(runs),
         runs=runs,
@@ -126,10 +113,13 @@ def render(frame: pd.DataFrame, folders: Mapping[str, RunFolder]) -> str:
         records=len(frame),
         styles=styles,
         dashes=dashes,
-        scaling=scaling_panels(frame, styles, dashes),
-        cluster_latency=cluster_latency(frame, styles, dashes),
-        cluster_accuracy=cluster_accuracy(frame, styles, dashes),
-        fronts=fronts(frame, styles, dashes),
+        not_drawn=shown.notes,
+        scaling=scaling_panels(shown, styles, dashes),
+        growth=growth_rows(headers.values()),
+        roofline=roofline(shown, ceilings, styles, dashes),
+        cluster_latency=cluster_latency(shown, styles, dashes),
+        cluster_accuracy=cluster_accuracy(shown, styles, dashes),
+        fronts=fronts(shown, styles, dashes),
         learned=learned,
         gradient=heat_gradient(),
         ratios=ratios,
@@ -137,7 +127,7 @@ def render(frame: pd.DataFrame, folders: Mapping[str, RunFolder]) -> str:
         missing=kinds(unmeasured(frame)),
         environments=environment_rows(headers),
         methods=interval_methods(frame),
-        downloads=_downloads(frame, folders),
+        downloads=downloads(frame, folders),
         dark=dark_colors(),
         policy=policy(scripts.values()),
         css=Markup(
@@ -155,14 +145,3 @@ def interval_methods(frame: pd.DataFrame) -> dict[str, list[str]]:
         )
         for metric in ("latency", "accuracy")
     }
-
-
-def _downloads(frame: pd.DataFrame, folders: Mapping[str, RunFolder]) -> list[Download]:
-    several = len(folders) > 1
-    files = []
-    for number, (name, folder) in enumerate(folders.items()):
-        filename = f"{Path(name).name}-{RECORDS_FILE}" if several else RECORDS_FILE
-        content = (folder.path / RECORDS_FILE).read_bytes()
-        files.append(Download(f"records-{number}", filename, "application/jsonl", content))
-    table = case_csv(frame).encode()
-    return [*files, Download("table-csv", "cases.csv", "text/csv", table)]

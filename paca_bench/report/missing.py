@@ -11,6 +11,8 @@ from paca_bench.analyse.unmeasured import advice
 if TYPE_CHECKING:
     import pandas as pd
 
+_MOST_ROWS = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -20,6 +22,11 @@ class Kind:
     status: str
     advice: str
     rows: list[Row]
+
+    @property
+    def shown(self) -> list[Row]:
+        """As many rows as are read."""
+        return self.rows[:_MOST_ROWS]
 
     @property
     def cases(self) -> int:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import jinja2
-from markupsafe import Markup
 
 from paca_bench.errors import StoreError
+from paca_bench.report.packed import embedded, embedded_text, rounded
 from paca_bench.units import format_count, format_percent, format_seconds, significant
 
 _NONE = "'none'"
@@ -34,7 +32,9 @@ def environment() -> jinja2.Environment:
         percent=format_percent,
         count=format_count,
         significant=significant,
-        json=_embedded_json,
+        embedded=embedded,
+        embedded_text=embedded_text,
+        rounded=rounded,
     )
     return templates
 
@@ -43,14 +43,6 @@ def source(templates: jinja2.Environment, name: str) -> str:
     """A static file of the templates folder, as it is."""
     assert templates.loader is not None
     return templates.loader.get_source(templates, name)[0]
-
-
-def _embedded_json(value: Any) -> Markup:
-    """JSON that cannot end the script element it stands in, whatever its strings hold."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
 
 
 def policy(scripts: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from paca_bench.analyse.curves import Row, group_reason, records
+from paca_bench.analyse.curves import Row, group_reason, groups, records
 from paca_bench.record import Status
 
 if TYPE_CHECKING:
@@ -28,6 +28,13 @@ class Place:
     def level(self) -> str:
         """``host``, ``model`` or ``layer``."""
         return str(self.key[0])
+
+    def by_mode(self) -> dict[str, list[Row]]:
+        """The rows of each mode, ``forward`` first."""
+        found: dict[str, list[Row]] = {}
+        for row in records(self.rows):
+            found.setdefault(row["mode"], []).append(row)
+        return dict(sorted(found.items()))
 
 
 def is_number(value: Any) -> bool:
@@ -56,11 +63,13 @@ def timed(frame: pd.DataFrame) -> pd.DataFrame:
 
 def places(frame: pd.DataFrame) -> list[Place]:
     """All places with timed rows: hosts first, then layers stage by stage."""
-    rows = timed(frame)
-    keys = [place_key(row) for row in records(rows)]
-    distinct = sorted(set(keys), key=_place_order)
+    found = {
+        tuple(plain(value) for value in axes.values()): rows
+        for axes, rows in groups(timed(frame), PLACE_AXES)
+    }
+    distinct = sorted(found, key=_place_order)
     varying = [i for i in (3, 4, 5) if len({key[i] for key in distinct}) > 1]
-    return [Place(key, _title(key, varying), rows[[k == key for k in keys]]) for key in distinct]
+    return [Place(key, _title(key, varying), found[key]) for key in distinct]
 
 
 def _place_order(key: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -79,8 +88,12 @@ def _title(key: tuple[Any, ...], varying: list[int]) -> str:
 
 
 def is_measured(row: Row, metric: str, group: str) -> bool:
-    """True if the metric has a value that may be shown: a wrong result's speed may not."""
-    return row.get(f"{group}_status") == Status.OK and is_number(row.get(metric))
+    """True if the metric has a value that may be shown: a wrong result's speed may not.
+
+    What belongs to no group, such as a prediction, may always be shown.
+    """
+    good = not group or row.get(f"{group}_status") == Status.OK
+    return good and is_number(row.get(metric))
 
 
 def is_censored(row: Row, group: str) -> bool:

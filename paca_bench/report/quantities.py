@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from paca_bench.analyse.curves import Row
 from paca_bench.report.places import is_measured, is_number
 from paca_bench.units import format_bytes, format_count, format_percent, format_seconds
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 _BYTES = ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"))
@@ -24,8 +28,9 @@ class Quantity:
         metric: the column; ``low`` and ``high`` name its interval's, or are empty for a
             deterministic metric.
         axis: the short name.
-        group: the metric group whose status decides whether a value may be shown.
-        mode: ``forward``, ``train``, ``fit``, or empty where the mode does not matter.
+        group: the metric group whose status decides whether a value may be shown; empty for
+            what may always be.
+        mode: of the case, or empty where the mode does not matter.
         units: ``(size, name)`` of the display units, largest first.
         text: the exact display text of one value, with unit.
     """
@@ -83,15 +88,11 @@ def _latency(mode: str, title: str) -> Quantity:
     )
 
 
-def _memory(mode: str, title: str) -> Quantity:
-    return Quantity("peak_memory_bytes", title, "memory", "memory", mode, _BYTES, format_bytes)
+def _bytes(metric: str, group: str, mode: str, title: str, axis: str = "memory") -> Quantity:
+    return Quantity(metric, f"{title}, {mode}", axis, group, mode, _BYTES, format_bytes)
 
 
 MACS = Quantity("macs", "MACs, one image forward", "MACs", "complexity", "", _COUNTS, format_count)
-LATENCY_FORWARD = _latency("forward", "Latency, forward")
-LATENCY_TRAIN = _latency("train", "Latency, train (forward + backward)")
-MEMORY_FORWARD = _memory("forward", "Peak memory, forward")
-MEMORY_TRAIN = _memory("train", "Peak memory, train")
 ACCURACY = Quantity(
     "accuracy",
     "Accuracy (test top-1)",
@@ -104,8 +105,31 @@ ACCURACY = Quantity(
     "accuracy_high",
 )
 
-SCALING = (MACS, LATENCY_FORWARD, LATENCY_TRAIN, MEMORY_FORWARD, MEMORY_TRAIN)
-LATENCIES = {"forward": LATENCY_FORWARD, "train": LATENCY_TRAIN}
+# Mode of one call -> what it is called in a title.
+_CALLS = {
+    "forward": "forward",
+    "train": "train (forward + backward)",
+    "checkpointed": "train with checkpointing",
+}
+LATENCIES = {mode: _latency(mode, f"Latency, {name}") for mode, name in _CALLS.items()}
+MEMORIES = {mode: _bytes("peak_memory_bytes", "memory", mode, "Peak memory") for mode in _CALLS}
+# What a run that measured nothing knows all the same.
+MOVED = {
+    mode: _bytes("moved_bytes", "complexity", mode, "Bytes that must move", "moved")
+    for mode in _CALLS
+}
+PREDICTED = {
+    mode: _bytes("predicted_peak_memory_bytes", "", mode, "Predicted peak memory")
+    for mode in _CALLS
+}
+
+
+def scaling_quantities(frame: pd.DataFrame) -> list[Quantity]:
+    """What grows with resolution in a frame: what was measured, else what is known without."""
+    timed, weighed = (frame[f"{group}_status"].notna().any() for group in ("latency", "memory"))
+    costs = LATENCIES if timed else MOVED
+    peaks = MEMORIES if weighed else PREDICTED
+    return [MACS, *costs.values(), *peaks.values()]
 
 
 def pair_of(row: Row, low: str, high: str) -> tuple[float, float] | None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from paca_bench.analyse.curves import Row, records, resolution_text
+import numpy as np
+
+from paca_bench.analyse.curves import size_text
 from paca_bench.record import Status
-from paca_bench.report.places import is_measured, is_number, plain
-from paca_bench.report.quantities import ACCURACY, LATENCY_FORWARD, Quantity
+from paca_bench.report.places import is_number, plain
 from paca_bench.units import format_count, format_percent, significant
 
 if TYPE_CHECKING:
@@ -31,30 +34,44 @@ FILTER_AXES = (
 )
 _ONLY_IF_VARYING = ("run", "host", "stage", "batch", "dtype", "device")
 _NESTED = ("details", "latency_samples_s", "accuracy_samples")
+# Rows of one page: more than a screen, few enough to stand in the HTML for want of a script.
+PAGE_ROWS = 200
+_NONE = "–"
+
+Value = float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A column's cells: what is shown, the exact value to sort by, and a note beside it."""
+
+    texts: list[str]
+    values: list[Value]
+    notes: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell: what is shown, the interval beside it, and the exact value to sort by."""
+    """One cell, as the template shows it."""
 
     text: str
-    value: float | str | None
-    note: str = ""
-
-    @property
-    def sort_value(self) -> str:
-        """The value in base units, exact; empty where there is none."""
-        return "" if self.value is None else str(self.value)
+    sort_value: str
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column; ``numeric`` columns sort by value, the others by text."""
+    """One column; ``numeric`` columns sort by value, the others by text.
+
+    ``first`` are the cells of the first page, ``packed`` all of them as JSON for ``report.js``:
+    texts, and ranks in place of exact values.
+    """
 
     title: str
     numeric: bool
-    cell: Callable[[Row], Cell]
-    hint: str = ""
+    hint: str
+    first: list[Cell]
+    packed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,94 +86,204 @@ class CaseRow:
 
 @dataclass(frozen=True, slots=True)
 class CaseTable:
-    """The table: columns, rows, and for each filter axis the values to choose from."""
+    """All cases, column by column, and for each filter axis the values to choose from."""
 
     columns: list[Column]
-    rows: list[CaseRow]
+    case_ids: list[str]
+    bad: set[int]
+    axes: dict[str, list[str]]
     choices: dict[str, list[str]]
+
+    @property
+    def first_rows(self) -> list[CaseRow]:
+        """The first page, for a reader without JavaScript."""
+        return [
+            CaseRow(
+                case_id,
+                number not in self.bad,
+                {axis: texts[number] for axis, texts in self.axes.items()},
+                [column.first[number] for column in self.columns],
+            )
+            for number, case_id in enumerate(self.case_ids[:PAGE_ROWS])
+        ]
+
+    @property
+    def packed(self) -> str:
+        """All rows as JSON for ``report.js``."""
+        parts = {
+            "page": _json(PAGE_ROWS),
+            "ids": _json(self.case_ids),
+            "bad": _json(sorted(self.bad)),
+            "axes": _json({axis: _coded(texts) for axis, texts in self.axes.items()}),
+            "columns": f"[{','.join(column.packed for column in self.columns)}]",
+        }
+        return "{" + ",".join(f'"{name}":{text}' for name, text in parts.items()) + "}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _coded(texts: list[str]) -> dict[str, Any]:
+    """Texts as they are, or each text once and where it stands."""
+    places: dict[str, int] = {}
+    index = [places.setdefault(text, len(places)) for text in texts]
+    if 2 * len(places) > len(texts):
+        return {"values": texts}
+    return {"values": list(places), "index": index}
+
+
+def _ranks(values: list[Value]) -> list[int]:
+    """Place of each value among the distinct ones, from 0; -1 where there is none."""
+    numbers = np.array([np.nan if value is None else float(value) for value in values])
+    _, ranks = np.unique(numbers, return_inverse=True)
+    ranks[np.isnan(numbers)] = -1
+    found: list[int] = ranks.tolist()
+    return found
 
 
 def case_table(frame: pd.DataFrame) -> CaseTable:
     """All cases of a frame; columns and filters that say nothing here are left out."""
-    found = records(frame)
-    rows_axes = [{axis: _axis_text(row[axis]) for axis in FILTER_AXES} for row in found]
-    choices = {}
-    for axis in FILTER_AXES:
-        values = {axes[axis] for axes in rows_axes}
-        if len(values) > 1:
-            choices[axis] = sorted(values, key=lambda text: (len(text), text))
-    columns = [
-        column
-        for key, column in _COLUMNS
-        if (key in choices or key not in _ONLY_IF_VARYING)
-        and any(column.cell(row).value is not None for row in found)
-    ]
-    rows = [
-        CaseRow(
-            str(row["case_id"]),
-            row["status"] == Status.OK,
-            axes,
-            [column.cell(row) for column in columns],
+    axes = {axis: [_axis_text(value) for value in frame[axis].tolist()] for axis in FILTER_AXES}
+    distinct = {axis: set(texts) for axis, texts in axes.items()}
+    choices = {
+        axis: sorted(found, key=lambda text: (len(text), text))
+        for axis, found in distinct.items()
+        if len(found) > 1
+    }
+    columns = []
+    for spec in _SPECS:
+        if spec.source in _ONLY_IF_VARYING and spec.source not in choices:
+            continue
+        if spec.source == "backward_macs" and "train" not in distinct["mode"]:
+            continue
+        column = _column(spec, frame)
+        if column:
+            columns.append(column)
+    return CaseTable(
+        columns,
+        frame["case_id"].tolist(),
+        {number for number, status in enumerate(frame["status"]) if status != Status.OK},
+        {axis: axes[axis] for axis in choices},
+        choices,
+    )
+
+
+def _column(spec: _Spec, frame: pd.DataFrame) -> Column | None:
+    """None where no row has a value.
+
+    Packed at once, because the texts of all columns of a large run would fill the memory.
+    """
+    cells = spec.cells(frame)
+    if all(value is None for value in cells.values):
+        return None
+    first = [
+        Cell(
+            cells.texts[number],
+            "" if cells.values[number] is None else str(cells.values[number]),
+            cells.notes[number] if cells.notes else "",
         )
-        for row, axes in zip(found, rows_axes, strict=True)
+        for number in range(min(PAGE_ROWS, len(frame)))
     ]
-    return CaseTable(columns, rows, choices)
+    packed = _coded(cells.texts)
+    if spec.numeric:
+        packed["ranks"] = _ranks(cells.values)
+    if cells.notes:
+        packed["notes"] = _coded(cells.notes)
+    return Column(spec.title, spec.numeric, spec.hint, first, _json(packed))
 
 
 def case_csv(frame: pd.DataFrame) -> str:
     """The frame without its nested columns as CSV: base units, full precision."""
-    flat = frame.drop(columns=[name for name in _NESTED if name in frame])
+    flat = [frame[name].tolist() for name in frame.columns if name not in _NESTED]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(flat.columns)
-    for row in flat.itertuples(index=False):
+    writer.writerow(name for name in frame.columns if name not in _NESTED)
+    for row in zip(*flat, strict=True):
         writer.writerow("" if plain(value) is None else plain(value) for value in row)
     return out.getvalue()
 
 
 def _axis_text(value: object) -> str:
     known = plain(value)
-    return "–" if known is None else str(known)
+    return _NONE if known is None else str(known)
 
 
-def _text(name: str) -> Callable[[Row], Cell]:
-    def cell(row: Row) -> Cell:
-        value = plain(row.get(name))
-        return Cell("–", None) if value is None else Cell(str(value), str(value))
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    """How a column is made from the frame's column ``source``."""
 
-    return cell
-
-
-def _integer(name: str) -> Callable[[Row], Cell]:
-    def cell(row: Row) -> Cell:
-        value = row.get(name)
-        if not is_number(value):
-            return Cell("–", None)
-        return Cell(f"{value:,.0f}", plain(value))
-
-    return cell
+    source: str
+    title: str
+    numeric: bool
+    cells: Callable[[pd.DataFrame], Cells]
+    hint: str = ""
 
 
-def _resolution(row: Row) -> Cell:
-    return Cell(resolution_text(row), plain(row["resolution"]))
+def _text(name: str, title: str) -> _Spec:
+    def cells(frame: pd.DataFrame) -> Cells:
+        known = [plain(value) for value in frame[name].tolist()]
+        texts = [_NONE if value is None else str(value) for value in known]
+        return Cells(texts, [None if value is None else str(value) for value in known])
+
+    return _Spec(name, title, False, cells)
+
+
+def _integer(name: str, title: str) -> _Spec:
+    @cache
+    def text(value: float) -> str:
+        return f"{value:,.0f}"
+
+    def cells(frame: pd.DataFrame) -> Cells:
+        known = [value if is_number(value) else None for value in frame[name].tolist()]
+        texts = [_NONE if value is None else text(value) for value in known]
+        return Cells(texts, [plain(value) for value in known])
+
+    return _Spec(name, title, True, cells)
 
 
 def _metric(
-    name: str, group: str, text: Callable[[float], str], quantity: Quantity | None = None
-) -> Callable[[Row], Cell]:
-    def cell(row: Row) -> Cell:
-        if not is_measured(row, name, group):
-            return Cell("–", None)
-        interval = quantity.interval(row) if quantity else None
-        note = f"[{text(interval[0])}, {text(interval[1])}]" if interval else ""
-        return Cell(text(float(row[name])), plain(row[name]), note)
+    name: str,
+    title: str,
+    group: str,
+    text: Callable[[float], str],
+    hint: str = "",
+    interval: Sequence[str] = (),
+) -> _Spec:
+    """A metric of a group, shown where the group ended well; of no group, wherever it is known."""
 
-    return cell
+    def cells(frame: pd.DataFrame) -> Cells:
+        known = frame[name].tolist()
+        # Counts repeat over batches and modes; so does their text.
+        shown = cache(text)
+        statuses = frame[f"{group}_status"] if group else [Status.OK.value] * len(known)
+        good = [
+            value if status == Status.OK and is_number(value) else None
+            for value, status in zip(known, statuses, strict=True)
+        ]
+        texts = [_NONE if value is None else shown(value) for value in good]
+        notes = None
+        if interval:
+            notes = [
+                f"[{text(low)}, {text(high)}]"
+                if value is not None and is_number(low) and is_number(high)
+                else ""
+                for value, low, high in zip(good, *(frame[end] for end in interval), strict=True)
+            ]
+        return Cells(texts, [plain(value) for value in good], notes)
+
+    return _Spec(name, title, True, cells, hint)
 
 
-def _status(row: Row) -> Cell:
-    text = str(row["status"]).replace("_", " ")
-    return Cell(text, text, str(row["reason"] or ""))
+def _resolution(frame: pd.DataFrame) -> Cells:
+    sizes = zip(frame["height"], frame["width"], strict=True)
+    sides = [plain(side) for side in frame["resolution"].tolist()]
+    return Cells([size_text(*size) for size in sizes], sides)
+
+
+def _status(frame: pd.DataFrame) -> Cells:
+    texts = [str(status).replace("_", " ") for status in frame["status"]]
+    return Cells(texts, list(texts), [str(reason or "") for reason in frame["reason"]])
 
 
 def _milliseconds(seconds: float) -> str:
@@ -171,60 +298,78 @@ def _percent(fraction: float) -> str:
     return format_percent(fraction).rstrip("%")
 
 
-_COLUMNS: tuple[tuple[str, Column], ...] = (
-    ("run", Column("Run", False, _text("run"))),
-    ("label", Column("Mechanism", False, _text("label"))),
-    ("level", Column("Level", False, _text("level"))),
-    ("host", Column("Host", False, _text("host"))),
-    ("stage", Column("Stage", True, _integer("stage"))),
-    ("mode", Column("Mode", False, _text("mode"))),
-    ("resolution", Column("Resolution (px)", True, _resolution)),
-    (
+_SPECS = (
+    _text("run", "Run"),
+    _text("label", "Mechanism"),
+    _text("level", "Level"),
+    _text("host", "Host"),
+    _integer("stage", "Stage"),
+    _text("mode", "Mode"),
+    _Spec("resolution", "Resolution (px)", True, _resolution),
+    _metric(
         "latency_s",
-        Column(
-            "Latency (ms)",
-            True,
-            _metric("latency_s", "latency", _milliseconds, LATENCY_FORWARD),
-            "one pass of one batch, with its interval",
-        ),
+        "Latency (ms)",
+        "latency",
+        _milliseconds,
+        "one pass of one batch, with its interval",
+        ("latency_low_s", "latency_high_s"),
     ),
-    (
-        "peak_memory_bytes",
-        Column(
-            "Peak memory (MiB)",
-            True,
-            _metric("peak_memory_bytes", "memory", _mebibytes),
-            "over weights and input",
-        ),
+    _metric(
+        "peak_memory_bytes", "Peak memory (MiB)", "memory", _mebibytes, "over weights and input"
     ),
-    (
-        "macs",
-        Column(
-            "MACs",
-            True,
-            _metric("macs", "complexity", format_count),
-            "multiply-accumulates of one image, forward",
-        ),
+    _metric(
+        "macs", "MACs", "complexity", format_count, "multiply-accumulates of one image, forward"
     ),
-    (
+    _metric(
         "accuracy",
-        Column(
-            "Accuracy (%)",
-            True,
-            _metric("accuracy", "accuracy", _percent, ACCURACY),
-            "test top-1, with its interval",
-        ),
+        "Accuracy (%)",
+        "accuracy",
+        _percent,
+        "test top-1, with its interval",
+        ("accuracy_low", "accuracy_high"),
     ),
-    (
-        "images_per_s",
-        Column("Throughput (images/s)", True, _metric("images_per_s", "latency", significant)),
+    _metric("images_per_s", "Throughput (images/s)", "latency", significant),
+    _integer("tokens", "N (tokens)"),
+    _integer("num_clusters", "M (clusters)"),
+    _metric("params", "Parameters", "complexity", format_count),
+    _metric(
+        "bound_s",
+        "Bound (ms)",
+        "complexity",
+        _milliseconds,
+        "the least time of the pass on this device, by its measured ceilings",
     ),
-    ("tokens", Column("N (tokens)", True, _integer("tokens"))),
-    ("num_clusters", Column("M (clusters)", True, _integer("num_clusters"))),
-    ("params", Column("Parameters", True, _metric("params", "complexity", format_count))),
-    ("batch", Column("Batch (images)", True, _integer("batch"))),
-    ("dtype", Column("Dtype", False, _text("dtype"))),
-    ("device", Column("Device", False, _text("device"))),
-    ("kernel_path", Column("Kernel", False, _text("kernel_path"))),
-    ("status", Column("Status", False, _status)),
+    _metric(
+        "roof_share",
+        "Roof (%)",
+        "latency",
+        _percent,
+        "the bound over the latency: 100 is as fast as the device allows",
+    ),
+    _metric(
+        "predicted_peak_memory_bytes",
+        "Predicted memory (MiB)",
+        "",
+        _mebibytes,
+        "peak over weights and input, predicted before anything ran",
+    ),
+    _metric(
+        "moved_bytes",
+        "Moved (MiB)",
+        "complexity",
+        _mebibytes,
+        "bytes that the matrix-like operators of the pass must read and write",
+    ),
+    _metric(
+        "backward_macs",
+        "MACs backward",
+        "complexity",
+        format_count,
+        "multiply-accumulates of one image's backward pass",
+    ),
+    _integer("batch", "Batch (images)"),
+    _text("dtype", "Dtype"),
+    _text("device", "Device"),
+    _text("kernel_path", "Kernel"),
+    _Spec("status", "Status", False, _status),
 )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -14,8 +14,17 @@ from paca_bench.analyse.curves import Row, records, resolution_text
 from paca_bench.analyse.scaling import scaling_table
 from paca_bench.analyse.summary import verdict
 from paca_bench.report.grid import Grid, print_grid
+from paca_bench.report.growth import growth_lines
 from paca_bench.report.places import Place, is_censored, is_number, place_key, places
-from paca_bench.report.quantities import ACCURACY, LATENCIES, MACS, MEMORY_FORWARD, Quantity
+from paca_bench.report.quantities import (
+    ACCURACY,
+    LATENCIES,
+    MACS,
+    MEMORIES,
+    MOVED,
+    PREDICTED,
+    Quantity,
+)
 from paca_bench.report.theme import label_order
 from paca_bench.units import format_percent, significant
 
@@ -25,26 +34,37 @@ if TYPE_CHECKING:
 _NONE = "-"
 
 
-def print_summary(df: pd.DataFrame, console: Console) -> None:
+def print_summary(
+    df: pd.DataFrame, console: Console, headers: Iterable[Mapping[str, Any]] = ()
+) -> None:
     """Print the summary of a frame (``load_results``) to ``console``.
 
     One table per place, hosts first: MACs and peak memory at the largest resolution, latency
-    at the smallest and the largest, its exponent in N, and the accuracy of the same label;
-    then the verdict, whose last sentence says what is missing. However narrow the console,
-    no number is cut off.
+    at the smallest and the largest, its exponent in N, and the accuracy of the same label.
+    Where no latency was asked for, MACs at both ends and their exponent, predicted memory and
+    the bytes that must move. Then the verdict, whose last sentence says what is missing, and
+    how the closed forms grow, if ``headers`` (``run.json`` of each run) tell. However narrow
+    the console, no number is cut off.
     """
     order = label_order(df)
-    fits = records(scaling_table(df, "latency_s"))
+    fits = {
+        metric: _by_curve(scaling_table(df, metric, laws=False)) for metric in ("latency_s", "macs")
+    }
     trained = records(df[df["mode"] == "fit"])
-    timed = places(df)
-    for place in timed:
-        print_grid(_place_grid(place, fits, trained, order), console)
+    found = places(df)
+    for place in found:
+        is_timed = place.rows["latency_status"].notna().any()
+        grid = _timed_grid if is_timed else _static_grid
+        print_grid(grid(place, fits, trained, order), console)
         console.print()
-    if trained and not any(place.level == "host" for place in timed):
+    if trained and not any(place.level == "host" for place in found):
         print_grid(_training_grid(trained, order), console)
         console.print()
     outcome = verdict(df)
     _say(outcome.question, outcome.sentences, console)
+    if grown := growth_lines(headers):
+        console.print()
+        _say("How the closed forms grow", grown, console)
 
 
 def _say(title: str, lines: Iterable[str], console: Console) -> None:
@@ -55,41 +75,102 @@ def _say(title: str, lines: Iterable[str], console: Console) -> None:
     console.print(bullets)
 
 
-def _place_grid(place: Place, fits: list[Row], trained: list[Row], order: list[str]) -> Grid:
-    rows = records(place.rows)
-    sides = {float(row["resolution"]): resolution_text(row) for row in rows}
-    ends = [min(sides), max(sides)] if len(sides) > 1 else [max(sides)]
-    several = len({row["run"] for row in rows}) > 1
+# Place, label, run and mode.
+_Curve = tuple[Any, ...]
+_Fits = Mapping[str, Mapping[_Curve, Row]]
+
+
+def _by_curve(table: pd.DataFrame) -> dict[_Curve, Row]:
+    return {(place_key(r), r["label"], r["run"], r["mode"]): r for r in records(table)}
+
+
+def _timed_grid(place: Place, fits: _Fits, trained: list[Row], order: list[str]) -> Grid:
     here = [row for row in trained if row["host"] == place.key[1] and place.level == "host"]
+    lines = _Lines(place, order)
     headers = [
         "mode",
-        f"MACs\nat {sides[ends[-1]]}",
-        *(f"latency\nat {sides[end]}" for end in ends),
+        f"MACs\nat {lines.last}",
+        *(f"latency\nat {side}" for side in lines.sides),
         "exponent\nin N",
-        f"memory\nat {sides[ends[-1]]}",
+        f"memory\nat {lines.last}",
         *([f"accuracy\nat {_trained_at(here)}"] if here else []),
     ]
     table: list[list[str]] = []
-    points = {(r["label"], r["run"], r["mode"], float(r["resolution"])): r for r in rows}
-    exponents = {(f["label"], f["run"], f["mode"]): f for f in fits if place_key(f) == place.key}
     above: tuple[str, str] | None = None
-    for label, run, mode in _curves(points, order):
-        first, last = (points.get((label, run, mode, end)) for end in (ends[0], ends[-1]))
-        latency = LATENCIES[mode]
+    for label, run, mode, ends in lines.curves():
         cells = [
             mode,
-            _plain(last, MACS),
-            *(_value(point, latency) for point in ([first, last] if len(ends) > 1 else [last])),
-            _exponent(exponents.get((label, run, mode))),
-            _plain(last, MEMORY_FORWARD),
+            _plain(ends[-1], MACS),
+            *(_value(point, LATENCIES[mode]) for point in ends),
+            _exponent(fits["latency_s"].get((place.key, label, run, mode))),
+            _plain(ends[-1], MEMORIES[mode]),
         ]
         if here:
             # Accuracy belongs to the label, not to a mode: once per label and run.
             cells.append("" if above == (label, run) else _accuracy(here, label, run))
-        table.append([*([run] if several else []), label, *cells])
+        table.append([*lines.names(label, run), *cells])
         above = (label, run)
-    names = [*(["run"] if several else []), "mechanism"]
+    names = lines.names("mechanism", "run")
     return Grid(place.title, names + headers, len(names), table)
+
+
+def _static_grid(place: Place, fits: _Fits, trained: list[Row], order: list[str]) -> Grid:
+    lines = _Lines(place, order)
+    predicted = place.rows["predicted_peak_memory_bytes"].notna().any()
+    headers = [
+        "mode",
+        *(f"MACs\nat {side}" for side in lines.sides),
+        "exponent\nin N",
+        *([f"predicted\nmemory\nat {lines.last}"] if predicted else []),
+        f"moved\nat {lines.last}",
+    ]
+    table = [
+        [
+            *lines.names(label, run),
+            mode,
+            *(_plain(point, MACS) for point in ends),
+            _exponent(fits["macs"].get((place.key, label, run, mode))),
+            *([_plain(ends[-1], PREDICTED[mode])] if predicted else []),
+            _plain(ends[-1], MOVED[mode]),
+        ]
+        for label, run, mode, ends in lines.curves()
+    ]
+    names = lines.names("mechanism", "run")
+    return Grid(place.title, names + headers, len(names), table)
+
+
+class _Lines:
+    """The curves of a place, each with its points at the ends of the range.
+
+    Attributes:
+        sides: the smallest and the largest resolution, or the only one.
+        last: the largest.
+    """
+
+    def __init__(self, place: Place, order: list[str]) -> None:
+        sides = place.rows[["resolution", "height", "width"]].drop_duplicates("resolution")
+        texts = {float(row["resolution"]): resolution_text(row) for row in records(sides)}
+        self._ends = list(dict.fromkeys([min(texts), max(texts)]))
+        self.sides = [texts[end] for end in self._ends]
+        self.last = self.sides[-1]
+        rows = records(place.rows[place.rows["resolution"].isin(self._ends)])
+        self._points = {(r["label"], r["run"], r["mode"], float(r["resolution"])): r for r in rows}
+        self._several = place.rows["run"].nunique() > 1
+        named = place.rows[["label", "run", "mode"]].drop_duplicates()
+        curves = [(str(r["label"]), str(r["run"]), str(r["mode"])) for r in records(named)]
+        # ``forward`` before ``train``.
+        self._curves = sorted(
+            curves, key=lambda c: (order.index(c[0]), c[1], list(LATENCIES).index(c[2]))
+        )
+
+    def curves(self) -> Iterator[tuple[str, str, str, list[Row | None]]]:
+        """Label, run, mode and the points at the ends, in the order of the report."""
+        for curve in self._curves:
+            yield *curve, [self._points.get((*curve, end)) for end in self._ends]
+
+    def names(self, label: str, run: str) -> list[str]:
+        """The first columns: the run only where there are several."""
+        return [run, label] if self._several else [label]
 
 
 def _trained_at(trained: list[Row]) -> str:
@@ -102,14 +183,6 @@ def _training_grid(trained: list[Row], order: list[str]) -> Grid:
         for row in sorted(trained, key=lambda row: (order.index(row["label"]), row["run"]))
     ]
     return Grid("Trainings", ["run", "mechanism", "trained at", "accuracy"], 2, rows)
-
-
-def _curves(
-    points: Iterable[tuple[str, str, str, float]], order: list[str]
-) -> list[tuple[str, str, str]]:
-    """Every (label, run, mode) once, in the report's order, ``forward`` before ``train``."""
-    found = dict.fromkeys((label, run, mode) for label, run, mode, _ in points)
-    return sorted(found, key=lambda curve: (order.index(curve[0]), curve[1], curve[2]))
 
 
 def _plain(row: Row | None, quantity: Quantity) -> str:

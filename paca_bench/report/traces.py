@@ -23,7 +23,7 @@ Trace = dict[str, Any]
 Styles = Mapping[str, Style]
 Dashes = Mapping[str, str]
 
-_HOVER = "%{customdata}<extra></extra>"
+HOVER = "%{customdata}<extra></extra>"
 
 
 def scatter(**properties: Any) -> Trace:
@@ -73,7 +73,7 @@ def curve_trace(
         },
         error_y=_error(values, [quantity.interval(row) for row in rows], size, color),
         customdata=[_hover(row, run, dashes, quantity.describe(row)) for row in rows],
-        hovertemplate=_HOVER,
+        hovertemplate=HOVER,
         meta={"labels": [row["label"] for row in rows], "run": run},
     )
 
@@ -117,7 +117,7 @@ def censored_trace(
             + _wrapped(ending(row, quantity.group))
             for row in rows
         ],
-        hovertemplate=_HOVER,
+        hovertemplate=HOVER,
         cliponaxis=False,
         meta={"labels": [label] * len(rows), "run": run, "censored": True},
     )
@@ -143,7 +143,7 @@ def reference_trace(
         marker={"symbol": style.marker, "color": style.color, "size": 8, "opacity": [0, 1]},
         error_y=_error([value] * 2, [None, quantity.interval(row)], size, style.color),
         customdata=[text, text],
-        hovertemplate=_HOVER,
+        hovertemplate=HOVER,
         cliponaxis=False,
         meta={"labels": [row["label"]] * 2, "run": run},
     )
@@ -210,7 +210,7 @@ def front_trace(row: Row, size: float, styles: Styles) -> Trace:
         error_x=_error([cost], [_pair(row, "cost")], size, style.color),
         error_y=_error([accuracy], [_pair(row, "accuracy")], 0.01, style.color),
         customdata=[text],
-        hovertemplate=_HOVER,
+        hovertemplate=HOVER,
         meta={"labels": [row["label"]], "run": row["run"], "on_front": bool(row["on_front"])},
     )
 

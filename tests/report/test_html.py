@@ -12,6 +12,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 import pytest
@@ -76,9 +77,17 @@ class Page(HTMLParser):
     def script(self, id_: str) -> str:
         return next(body for attributes, body in self.scripts if attributes.get("id") == id_)
 
+    def unpacked(self, id_: str) -> Any:
+        """Embedded JSON, whether as text or as gzip in base64."""
+        (attributes,) = [a for a, _ in self.scripts if a.get("id") == id_]
+        body = self.script(id_)
+        if attributes["type"] == "application/json":
+            return json.loads(body)
+        return json.loads(gzip.decompress(base64.b64decode(body)))
+
     def figures(self) -> dict[str, dict]:
         ids = [a["data-figure"] for tag, a in self.elements if "data-figure" in a]
-        return {str(id_): json.loads(self.script(str(id_))) for id_ in ids}
+        return {str(id_): self.unpacked(str(id_)) for id_ in ids}
 
     def attribute(self, tag: str, name: str) -> list[str]:
         return [str(a[name]) for t, a in self.elements if t == tag and name in a]

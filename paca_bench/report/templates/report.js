@@ -1,10 +1,21 @@
 "use strict";
 (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
-  const data = (id) => JSON.parse(document.getElementById(id).textContent);
+
+  /* Data inside the page: JSON, or its gzip in base64. */
+  const inflated = (id) => {
+    const packed = atob(document.getElementById(id).textContent.trim());
+    const bytes = Uint8Array.from(packed, (character) => character.charCodeAt(0));
+    return new Response(
+      new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")));
+  };
+  const unpacked = async (id) => {
+    const { type, textContent } = document.getElementById(id);
+    return type === "application/json" ? JSON.parse(textContent) : inflated(id).json();
+  };
 
   /* Figures: drawn when first seen, redrawn when the colour scheme changes. */
-  const toDark = data("dark-colors");
+  const toDark = JSON.parse(document.getElementById("dark-colors").textContent);
   const scheme = matchMedia("(prefers-color-scheme: dark)");
   const hidden = new Set();
   const drawn = new Set();
@@ -21,9 +32,15 @@
   const isHidden = (trace) =>
     trace.meta?.labels?.length > 0 && trace.meta.labels.every((label) => hidden.has(label));
 
+  const figures = new Map();
+  const loaded = async (plot) => {
+    const id = plot.dataset.figure;
+    if (!figures.has(id)) figures.set(id, await unpacked(id));
+  };
+
   const currentFigure = (plot) => {
     const dark = scheme.matches && !printing;
-    const figure = recolored(data(plot.dataset.figure), dark ? toDark : {});
+    const figure = recolored(figures.get(plot.dataset.figure), dark ? toDark : {});
     for (const trace of figure.data) trace.visible = !isHidden(trace);
     if (printing) figure.layout.width = 660;
     // Names beside the points of a narrow figure would cover each other.
@@ -35,7 +52,7 @@
 
   /* An image for a paper: the light scheme, with the legend that the page shows apart. */
   const saveImage = (plot) => {
-    const figure = data(plot.dataset.figure);
+    const figure = recolored(figures.get(plot.dataset.figure), {});
     for (const trace of figure.data) trace.visible = !isHidden(trace);
     const title = plot.closest("figure").querySelector("h3")?.textContent.trim();
     Object.assign(figure.layout, {
@@ -53,12 +70,16 @@
     }]],
   };
 
-  const draw = (plot) => {
+  const paint = (plot) => {
     const { data: traces, layout } = currentFigure(plot);
     // A finger that scrolls the page must not zoom a figure.
     if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
     drawn.add(plot);
     Plotly.react(plot, traces, layout, config);
+  };
+  const draw = async (plot) => {
+    await loaded(plot);
+    if (plot.offsetParent) paint(plot);
   };
   const redraw = () => drawn.forEach((plot) => { if (plot.offsetParent) draw(plot); });
 
@@ -70,9 +91,11 @@
   }, { rootMargin: "800px" });
   plots.forEach((plot) => watcher.observe(plot));
   scheme.addEventListener("change", redraw);
+  // A printer does not wait for what is unpacked later.
+  addEventListener("load", () => plots.filter((plot) => plot.offsetParent).forEach(loaded));
   addEventListener("beforeprint", () => {
     printing = true;
-    plots.filter((plot) => plot.offsetParent).forEach(draw);
+    plots.filter((plot) => plot.offsetParent && figures.has(plot.dataset.figure)).forEach(paint);
   });
   addEventListener("afterprint", () => { printing = false; redraw(); });
 
@@ -125,68 +148,130 @@
 
   /* Tables: sorted by exact values, empty ones always last. */
   const byText = new Intl.Collator("en", { numeric: true }).compare;
+  const onSort = (table, sort) => table.tHead.addEventListener("click", (event) => {
+    const header = event.target.closest("th");
+    if (!header || !event.target.closest("button")) return;
+    const up = header.getAttribute("aria-sort") !== "ascending";
+    for (const th of all("th[aria-sort]", table.tHead)) th.setAttribute("aria-sort", "none");
+    header.setAttribute("aria-sort", up ? "ascending" : "descending");
+    sort(header.cellIndex, header.dataset.kind === "number", up ? 1 : -1);
+  });
   const comparison = (numeric, direction) => ([a], [b]) => {
     if (a === "" || b === "") return (a === "") - (b === "");
     return direction * (numeric ? a - b : byText(a, b));
   };
   for (const table of all("table[data-sortable]")) {
-    table.tHead.addEventListener("click", (event) => {
-      const header = event.target.closest("th");
-      if (!header || !event.target.closest("button")) return;
-      const up = header.getAttribute("aria-sort") !== "ascending";
-      for (const th of all("th[aria-sort]", table.tHead)) th.setAttribute("aria-sort", "none");
-      header.setAttribute("aria-sort", up ? "ascending" : "descending");
+    onSort(table, (index, numeric, direction) => {
       const body = table.tBodies[0];
-      const keyed = [...body.rows].map((row) => [row.cells[header.cellIndex].dataset.value, row]);
-      keyed.sort(comparison(header.dataset.kind === "number", up ? 1 : -1));
+      const keyed = [...body.rows].map((row) => [row.cells[index].dataset.value, row]);
+      keyed.sort(comparison(numeric, direction));
       body.append(...keyed.map(([, row]) => row));
-      table.dispatchEvent(new Event("reordered"));
     });
   }
 
-  /* The case table: filtered by text and axes, a screenful of rows at first. */
-  const cases = document.getElementById("case-table");
-  if (cases) {
-    const pageSize = 200;
+  /* The case table: all cases as columns, of which a page of rows at a time is in the document. */
+  const at = ({ values, index }, row) => values[index ? index[row] : row];
+  /* Place of each row in the order of a column; -1 where it has no value. */
+  const ranked = (column) => {
+    if (column.ranks) return column.ranks;
+    const distinct = [...new Set(column.values)].filter((text) => text !== "–").sort(byText);
+    const places = new Map(distinct.map((text, place) => [text, place]));
+    const ranks = column.values.map((text) => places.get(text) ?? -1);
+    return column.index ? column.index.map((place) => ranks[place]) : ranks;
+  };
+
+  const caseTable = (table, { ids, bad, axes, columns, page }) => {
     const search = document.getElementById("case-search");
     const selects = all("select[data-axis]");
     const count = document.getElementById("case-count");
-    const more = document.getElementById("case-more");
-    let limit = pageSize;
-    const texts = new Map(
-      [...cases.tBodies[0].rows].map((row) => [row, row.textContent.toLowerCase()]));
-    const update = () => {
-      const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-      const chosen = selects.filter((s) => s.value).map((s) => [s.dataset.axis, s.value]);
-      let matching = 0;
-      for (const row of cases.tBodies[0].rows) {
-        const axes = JSON.parse(row.dataset.axes);
-        const matches = chosen.every(([axis, value]) => axes[axis] === value)
-          && words.every((word) => texts.get(row).includes(word));
-        matching += matches;
-        row.hidden = !matches || matching > limit;
-      }
-      const shown = Math.min(matching, limit);
-      count.textContent = `${shown} of ${matching} matching, ${texts.size} cases in all`;
-      more.hidden = matching <= limit;
+    const [back, next] = ["case-back", "case-next"].map((id) => document.getElementById(id));
+    const failed = new Set(bad);
+    const numeric = all("th", table.tHead).map((th) => th.dataset.kind === "number");
+    let order = ids.map((_, row) => row);
+    let matching = order;
+    let first = 0;
+    let texts = null;
+
+    const text = (row) => {
+      texts ??= ids.map((_, i) => columns.map((column) =>
+        `${at(column, i)} ${column.notes ? at(column.notes, i) : ""}`).join(" ").toLowerCase());
+      return texts[row];
     };
+    const element = (name, content, className) => {
+      const made = document.createElement(name);
+      made.append(content);
+      if (className) made.className = className;
+      return made;
+    };
+    const rowOf = (row) => {
+      const made = document.createElement("tr");
+      made.id = `case-${row + 1}`;
+      made.title = ids[row];
+      if (failed.has(row)) made.className = "bad";
+      columns.forEach((column, place) => {
+        const kinds = [numeric[place] && "n", place === columns.length - 1 && "status"];
+        const cell = element("td", at(column, row), kinds.filter(Boolean).join(" "));
+        const note = column.notes && at(column.notes, row);
+        if (note) cell.append(element("span", note, "ci"));
+        made.append(cell);
+      });
+      return made;
+    };
+    const show = (from) => {
+      first = from;
+      const last = Math.min(first + page, matching.length);
+      table.tBodies[0].replaceChildren(...matching.slice(first, last).map(rowOf));
+      const [start, ...numbers] = [Math.min(first + 1, last), last, matching.length, ids.length]
+        .map((number) => number.toLocaleString("en"));
+      count.textContent =
+        `${start} to ${numbers[0]} of ${numbers[1]} matching, ${numbers[2]} cases in all`;
+      back.hidden = next.hidden = matching.length <= page;
+      back.disabled = first === 0;
+      next.disabled = last === matching.length;
+    };
+    const filter = () => {
+      const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const chosen = selects.filter((s) => s.value).map((s) => [axes[s.dataset.axis], s.value]);
+      matching = order.filter((row) => chosen.every(([axis, value]) => at(axis, row) === value)
+        && words.every((word) => text(row).includes(word)));
+      show(0);
+    };
+    const turn = (pages) => {
+      show(first + pages * page);
+      table.parentElement.scrollTop = 0;
+    };
+    const reveal = () => {
+      const row = Number(/^#case-(\d+)$/.exec(location.hash)?.[1]) - 1;
+      const place = matching.indexOf(row);
+      if (place < 0) return;
+      show(place - place % page);
+      document.getElementById(`case-${row + 1}`).scrollIntoView({ block: "center" });
+    };
+
+    onSort(table, (index, _, direction) => {
+      const ranks = ranked(columns[index]);
+      order.sort((a, b) => ranks[a] < 0 || ranks[b] < 0
+        ? (ranks[a] < 0) - (ranks[b] < 0) : direction * (ranks[a] - ranks[b]));
+      filter();
+    });
     let waiting;
     search.addEventListener("input", () => {
       clearTimeout(waiting);
-      waiting = setTimeout(update, 120);
+      waiting = setTimeout(filter, 120);
     });
-    for (const select of selects) select.addEventListener("change", update);
-    more.addEventListener("click", () => { limit = Infinity; update(); });
-    cases.addEventListener("reordered", update);
-    update();
-  }
+    for (const select of selects) select.addEventListener("change", filter);
+    back.addEventListener("click", () => turn(-1));
+    next.addEventListener("click", () => turn(1));
+    addEventListener("hashchange", reveal);
+    show(0);
+    reveal();
+  };
+  const cases = document.getElementById("case-table");
+  unpacked("case-data").then((found) => caseTable(cases, found));
 
   /* Downloads: the embedded gzip, unpacked to the exact bytes. */
   const save = async (button) => {
-    const packed = atob(document.getElementById(button.dataset.download).textContent.trim());
-    const bytes = Uint8Array.from(packed, (character) => character.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    const content = await new Response(stream).arrayBuffer();
+    const content = await inflated(button.dataset.download).arrayBuffer();
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([content], { type: button.dataset.type }));
     link.download = button.dataset.filename;
