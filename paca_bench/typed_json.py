@@ -23,12 +23,16 @@ def typed_fields(cls: type[Any], data: object) -> dict[str, Any]:
     if not isinstance(data, Mapping):
         raise TypeError(f"{_shown(data)} is not a JSON object")
     readers = _readers(cls)  # type: ignore[arg-type]  # classes are hashable
-    if missing := sorted(readers.required - data.keys()):
-        raise TypeError(f"{missing[0]!r} is missing")
-    if unknown := sorted(map(str, data.keys() - readers.of_field.keys())):
-        raise TypeError(f"{unknown[0]!r} is unknown")
-    of_field = readers.of_field
-    return {name: of_field[name](value, name) for name, value in data.items()}
+    of_field, plain = readers.of_field, readers.plain
+    if data.keys() != of_field.keys():
+        if missing := sorted(readers.required - data.keys()):
+            raise TypeError(f"{missing[0]!r} is missing")
+        if unknown := sorted(map(str, data.keys() - of_field.keys())):
+            raise TypeError(f"{unknown[0]!r} is unknown")
+    return {
+        name: value if type(value) in plain[name] else of_field[name](value, name)
+        for name, value in data.items()
+    }
 
 
 # (value, name of the field) -> the value as the field holds it.
@@ -37,15 +41,22 @@ Reader = Callable[[Any, str], Any]
 
 @dataclass(frozen=True, slots=True)
 class _Readers:
+    """How to read each field, and the types that a value may be taken of without a look."""
+
     of_field: dict[str, Reader]
+    plain: dict[str, frozenset[Any]]
     required: frozenset[str]
 
 
 @cache
 def _readers(cls: type[Any]) -> _Readers:
     required = (f.name for f in fields(cls) if f.default is f.default_factory is MISSING)
-    of_field = {name: _reader(hint) for name, hint in get_type_hints(cls).items()}
-    return _Readers(of_field, frozenset(required))
+    hints = get_type_hints(cls)
+    return _Readers(
+        {name: _reader(hint) for name, hint in hints.items()},
+        {name: _plain_types(hint) for name, hint in hints.items()},
+        frozenset(required),
+    )
 
 
 def _reader(hint: Any) -> Reader:
@@ -53,8 +64,6 @@ def _reader(hint: Any) -> Reader:
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any:
         return lambda value, name: value
-    if origin is UnionType:
-        return _plain_reader(hint, frozenset(inner))
     if origin is list:
         return _list_reader(hint, inner[0])
     if origin is tuple:
@@ -63,15 +72,19 @@ def _reader(hint: Any) -> Reader:
         return _mapping_reader(hint, inner[1])
     if isinstance(hint, type) and issubclass(hint, Enum):
         return _enum_reader(hint)
-    return _plain_reader(hint, _plain_types(hint))
+    return _plain_reader(hint)
 
 
-def _plain_types(hint: Any) -> frozenset[type]:
+def _plain_types(hint: Any) -> frozenset[Any]:
     """The types of JSON values that stand for an annotation as they are."""
+    if get_origin(hint) is UnionType:
+        return frozenset(get_args(hint))
     return frozenset({float, int} if hint is float else {hint})
 
 
-def _plain_reader(hint: Any, allowed: frozenset[Any]) -> Reader:
+def _plain_reader(hint: Any) -> Reader:
+    allowed = _plain_types(hint)
+
     def read(value: Any, name: str) -> Any:
         if type(value) in allowed:
             return value

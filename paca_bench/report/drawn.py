@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from paca_bench.analyse.curves import CURVE_AXES, groups
 from paca_bench.analyse.curves import PLACE_AXES as SCENE_AXES
-from paca_bench.analyse.curves import groups
 from paca_bench.analyse.scaling import spread
 from paca_bench.record import GROUPS
 from paca_bench.report.places import Place, places
@@ -23,8 +23,7 @@ _FEWEST_LABELS = 8
 
 # What figures and exponents read; lists and details make every part of a frame slow.
 _READ = (
-    *("run", "level", "host", "stage", "mechanism", "label", "num_clusters", "options"),
-    *("mode", "batch", "dtype", "device", "height", "width", "resolution", "tokens"),
+    *(*CURVE_AXES, "options", "autocast", "height", "width", "resolution", "tokens"),
     *("reason", "kernel_path", *(f"{group}_status" for group in GROUPS)),
     *("macs", "backward_macs", "macs_exponent", "moved_bytes", "intensity_flops_per_byte"),
     *("bound_s", "roof_share", "latency_s", "latency_low_s", "latency_high_s"),

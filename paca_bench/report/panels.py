@@ -67,10 +67,14 @@ def fronts(drawn: Drawn, styles: Styles, dashes: Dashes) -> Choices:
     charts: list[Chart] = []
     weights: list[tuple[Any, ...]] = []
     table = front_table(drawn.frame, cost="latency_s")
-    hosts = {place.key: place for place in drawn.places if place.level == "host"}
+    hosts: dict[tuple[Any, ...], Place] = {}
+    for one in drawn.places:
+        _, host, stage, *where = one.key
+        if one.level == "host" and stage is None:
+            hosts.setdefault((host, *where[:3]), one)
     for axes, points in groups(table, _FRONT_AXES):
         host, batch, dtype, device, mode, side, trained = axes.values()
-        place = hosts.get(("host", host, None, batch, dtype, device))
+        place = hosts.get((host, batch, dtype, device))
         if place is None:
             continue
         rows = place.rows[(place.rows["mode"] == mode) & (place.rows["resolution"] == side)]

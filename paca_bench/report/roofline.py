@@ -11,7 +11,7 @@ from paca_bench.analyse.curves import Row, resolution_text
 from paca_bench.complexity.roofline import Ceilings
 from paca_bench.report.charts import Chart, Choices
 from paca_bench.report.drawn import Drawn
-from paca_bench.report.places import Place, is_measured, is_number
+from paca_bench.report.places import is_measured, is_number
 from paca_bench.report.plot_axes import (
     Figure,
     axis_title,
@@ -50,7 +50,7 @@ def roofline(
             points = [row for row in rows if row["run"] in ceilings and _is_point(row)]
             if not points:
                 continue
-            figure = roofline_figure(points, mode, place, ceilings, styles, dashes)
+            figure = roofline_figure(points, ceilings, styles, dashes)
             charts.append(
                 Chart(
                     f"roofline-{len(charts)}",
@@ -66,17 +66,19 @@ def roofline(
 
 def roofline_figure(
     points: list[Row],
-    mode: str,
-    place: Place,
     ceilings: Mapping[str, Ceilings],
     styles: Styles,
     dashes: Dashes,
 ) -> Figure:
-    """FLOP/s against FLOPs per byte on log-log axes, below the roofs of the device."""
-    *_, batch, dtype, _ = place.key
+    """FLOP/s against FLOPs per byte on log-log axes, below the roofs of the device.
+
+    The points are of one place and mode.
+    """
+    cast = points[0].get("autocast", "none")
+    dtype = str(points[0]["dtype"] if cast == "none" else cast)
     used = {run: ceilings[run] for run in dashes if any(row["run"] == run for row in points)}
     intensities = [float(row["intensity_flops_per_byte"]) for row in points]
-    rates = [_rate(row, mode, batch) for row in points]
+    rates = [_rate(row) for row in points]
     ridges = [
         2 * one.macs_per_s[dtype] / rate
         for one in used.values()
@@ -96,7 +98,7 @@ def roofline_figure(
     for run, one in used.items():
         figure["data"] += _roofs(one, dtype, (left, right), size, dashes[run])
     for (label, run), curve in by_curve(points, styles, dashes).items():
-        figure["data"].append(_points(label, run, curve, mode, batch, size, styles, dashes))
+        figure["data"].append(_points(label, run, curve, size, styles, dashes))
     return figure
 
 
@@ -106,10 +108,10 @@ def _is_point(row: Row) -> bool:
     )
 
 
-def _rate(row: Row, mode: str, batch: int) -> float:
+def _rate(row: Row) -> float:
     """FLOP/s that one call achieved: two a multiply-accumulate, of all its images."""
-    macs = row["macs"] + (row["backward_macs"] if mode != "forward" else 0)
-    return float(2 * batch * macs / row["latency_s"])
+    macs = row["macs"] + (row["backward_macs"] if row["mode"] != "forward" else 0)
+    return float(2 * row["batch"] * macs / row["latency_s"])
 
 
 def _slopes(ceilings: Ceilings) -> list[tuple[str, float]]:
@@ -164,8 +166,6 @@ def _points(
     label: str,
     run: str,
     rows: list[Row],
-    mode: str,
-    batch: int,
     size: float,
     styles: Styles,
     dashes: Dashes,
@@ -173,7 +173,7 @@ def _points(
     style = styles[label]
     return scatter(
         x=[float(row["intensity_flops_per_byte"]) for row in rows],
-        y=[_rate(row, mode, batch) / size for row in rows],
+        y=[_rate(row) / size for row in rows],
         mode="lines+markers",
         name=escape(label),
         line={"color": style.color, "width": 1, "dash": dashes[run]},
@@ -182,19 +182,19 @@ def _points(
             "color": style.color,
             "size": 8 if len(rows) <= 16 else 5,
         },
-        customdata=[_hover(row, run, mode, batch, dashes) for row in rows],
+        customdata=[_hover(row, run, dashes) for row in rows],
         hovertemplate=HOVER,
         meta={"labels": [label] * len(rows), "run": run},
     )
 
 
-def _hover(row: Row, run: str, mode: str, batch: int, dashes: Dashes) -> str:
+def _hover(row: Row, run: str, dashes: Dashes) -> str:
     lines = [f"<b>{escape(row['label'])}</b>"]
     if len(dashes) > 1:
         lines.append(escape(run))
     lines += [
         f"{resolution_text(row)} px",
-        f"{format_count(_rate(row, mode, batch), 'FLOP/s')} at "
+        f"{format_count(_rate(row), 'FLOP/s')} at "
         f"{significant(row['intensity_flops_per_byte'])} FLOPs a byte",
     ]
     if is_number(row["roof_share"]):

@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from paca_bench.analyse.curves import size_text
 from paca_bench.record import Status
@@ -180,7 +181,7 @@ def _column(spec: _Spec, frame: pd.DataFrame) -> Column | None:
     first = [
         Cell(
             cells.texts[number],
-            "" if cells.values[number] is None else str(cells.values[number]),
+            "" if cells.values[number] is None else str(plain(cells.values[number])),
             cells.notes[number] if cells.notes else "",
         )
         for number in range(min(PAGE_ROWS, len(frame)))
@@ -235,9 +236,8 @@ def _integer(name: str, title: str) -> _Spec:
         return f"{value:,.0f}"
 
     def cells(frame: pd.DataFrame) -> Cells:
-        known = [value if is_number(value) else None for value in frame[name].tolist()]
-        texts = [_NONE if value is None else text(value) for value in known]
-        return Cells(texts, [plain(value) for value in known])
+        known = _where(frame[name], np.isfinite(frame[name].to_numpy(dtype=float)))
+        return Cells([_NONE if value is None else text(value) for value in known], known)
 
     return _Spec(name, title, True, cells)
 
@@ -253,32 +253,35 @@ def _metric(
     """A metric of a group, shown where the group ended well; of no group, wherever it is known."""
 
     def cells(frame: pd.DataFrame) -> Cells:
-        known = frame[name].tolist()
         # Counts repeat over batches and modes; so does their text.
         shown = cache(text)
-        statuses = frame[f"{group}_status"] if group else [Status.OK.value] * len(known)
-        good = [
-            value if status == Status.OK and is_number(value) else None
-            for value, status in zip(known, statuses, strict=True)
-        ]
-        texts = [_NONE if value is None else shown(value) for value in good]
+        good = np.isfinite(frame[name].to_numpy(dtype=float))
+        if group:
+            good &= (frame[f"{group}_status"] == Status.OK.value).to_numpy(dtype=bool)
+        known = _where(frame[name], good)
+        texts = [_NONE if value is None else shown(value) for value in known]
         notes = None
         if interval:
+            ends = [frame[end].tolist() for end in interval]
             notes = [
                 f"[{text(low)}, {text(high)}]"
                 if value is not None and is_number(low) and is_number(high)
                 else ""
-                for value, low, high in zip(good, *(frame[end] for end in interval), strict=True)
+                for value, low, high in zip(known, *ends, strict=True)
             ]
-        return Cells(texts, [plain(value) for value in good], notes)
+        return Cells(texts, known, notes)
 
     return _Spec(name, title, True, cells, hint)
 
 
+def _where(column: pd.Series[Any], good: NDArray[np.bool_]) -> list[Value]:
+    """The column's values, None where they are not good."""
+    return [v if known else None for v, known in zip(column.tolist(), good.tolist(), strict=True)]
+
+
 def _resolution(frame: pd.DataFrame) -> Cells:
     sizes = zip(frame["height"], frame["width"], strict=True)
-    sides = [plain(side) for side in frame["resolution"].tolist()]
-    return Cells([size_text(*size) for size in sizes], sides)
+    return Cells([size_text(*size) for size in sizes], frame["resolution"].tolist())
 
 
 def _status(frame: pd.DataFrame) -> Cells:
