@@ -24,6 +24,7 @@ _METRICS = {
     "latency": "seconds per call, median over processes with an interval",
     "memory": "peak bytes of live tensors over weights and input",
     "accuracy": "test top-1 of a fixed-budget training on real images",
+    "energy": "joules per image, where the machine counts them; only when asked for",
 }
 
 Catalogue = dict[str, dict[str, str]]

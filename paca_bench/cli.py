@@ -70,13 +70,28 @@ def sweep(
         Text, _option("Stages whose geometry layers are measured at.  [default: 1]")
     ] = None,
     metrics: Annotated[
-        Text, _option("complexity, latency, memory, accuracy.  [default: all]")
+        Text, _option("complexity, latency, memory, accuracy, energy.  [default: all but energy]")
     ] = None,
-    mode: Annotated[Text, _option("forward, train.  [default: both]")] = None,
+    mode: Annotated[
+        Text, _option("forward, train, checkpointed.  [default: forward,train]")
+    ] = None,
     batch: Annotated[Text, _option("Images per call, by comma.  [default: 1]")] = None,
     dtype: Annotated[
         Text, _option("float32, bfloat16, float16, float64.  [default: float32]")
     ] = None,
+    kernel: Annotated[
+        Text, _option("Attention kernels: auto, flash, efficient, math.  [default: auto]")
+    ] = None,
+    memory_format: Annotated[
+        Text, _option("contiguous, channels_last; of host and model.  [default: contiguous]")
+    ] = None,
+    compile: Annotated[
+        Text, _option("none, default, reduce-overhead, max-autotune.  [default: none]")
+    ] = None,
+    tf32: Annotated[
+        Text, _option("off, on; auto is convolutions only. CUDA alone.  [default: auto]")
+    ] = None,
+    autocast: Annotated[Text, _option("none, bfloat16, float16.  [default: none]")] = None,
     device: Annotated[Text, _option("auto, cpu, cuda or cuda:INDEX.  [default: auto]")] = None,
     budget: Annotated[Text, _option("Total wall time: 90s, 5m, 1h30m.  [default: 15m]")] = None,
     precision: Annotated[

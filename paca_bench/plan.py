@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 
 from paca_bench.attention.registry import Mechanism, get_mechanism, mechanisms
 from paca_bench.complexity.cost import Totals
@@ -20,21 +21,26 @@ from paca_bench.models.external import check_external, is_external
 from paca_bench.models.geometry import get_geometry
 from paca_bench.models.registry import get_model
 from paca_bench.models.subject import case_cost, case_macs
-from paca_bench.record import Case, Status
+from paca_bench.record import EXECUTION, Case, Status
 from paca_bench.spec import SweepSpec
 from paca_bench.units import format_seconds
 
 # Rough costs, for sharing out the budget only; no figure is ever derived from them.
 EFFICIENCY = 0.35
-TRAIN_FACTOR = 3.0
+# Calls of a mode in units of a forward pass; a checkpointed one runs its blocks twice.
+MODE_FACTORS = {"forward": 1.0, "train": 3.0, "checkpointed": 4.0}
 CALL_OVERHEAD_S = {"layer": 0.2e-3, "host": 8e-3, "model": 10e-3}
 PROCESS_START_S = 0.05
+# A process that compiles imports a compiler, traces and compiles; the first for all others.
+COMPILE_START_S = 15.0
 SECONDS_PER_UNIT = 0.4
 # A process's first call warms up, a second shows that it has, a third is a sample.
 CALLS_PER_UNIT = 3
 # A case's first process also checks the output, against float64.
 CALLS_OF_CHECK = 4
-CALLS_OF_MEMORY = 3
+CALLS_OF_MEMORY = 5
+# How long the counter of the energy is to run, so that its steps are small against it.
+SECONDS_OF_ENERGY = 2.0
 # Reading the data set and building the optimizer, before a training's first step.
 FIT_START_S = 1.0
 ASSUMED_TEST_IMAGES = 1000
@@ -143,8 +149,19 @@ def _grid(spec: SweepSpec, device: str) -> Iterator[tuple[Case, tuple[str, ...]]
 
 def make_curves(spec: SweepSpec, device: str) -> list[Case]:
     """A case for everything that ``spec`` measures but its resolutions, which are 0."""
-    axes = itertools.product(_subjects(spec, device), spec.modes, spec.batches, spec.dtypes)
-    return [replace(s, mode=mode, batch=batch, dtype=dtype) for s, mode, batch, dtype in axes]
+    axes = itertools.product(
+        _subjects(spec, device), spec.modes, spec.batches, spec.dtypes, _executions(spec)
+    )
+    return [
+        replace(subject, mode=mode, batch=batch, dtype=dtype, **execution)
+        for subject, mode, batch, dtype, execution in axes
+    ]
+
+
+def _executions(spec: SweepSpec) -> list[dict[str, Any]]:
+    """Every way to execute a case that is asked for, by the axes of ``record.EXECUTION``."""
+    values = (spec.kernels, spec.memory_formats, spec.compiles, spec.tf32s, spec.autocasts)
+    return [dict(zip(EXECUTION, chosen, strict=True)) for chosen in itertools.product(*values)]
 
 
 def _subjects(spec: SweepSpec, device: str) -> list[Case]:
@@ -206,8 +223,11 @@ def _predict(
     cost_of: Callable[[Case], Totals | None],
 ) -> PlannedCase:
     planned = PlannedCase(case=case, groups=groups)
+    if reason := _senseless(case):
+        return planned.refuse(groups, Status.NOT_SUPPORTED, reason)
+    as_usual: dict[str, Any] = {axis: values[0] for axis, values in EXECUTION.items()}
     try:
-        cost = cost_of(replace(case, mode="", batch=1, dtype="", device=""))
+        cost = cost_of(replace(case, mode="", batch=1, dtype="", device="", **as_usual))
         macs = case_macs(case) if cost is None else cost.macs
         planned = replace(planned, macs=macs, static=_static(case, cost, machine))
     except UnsupportedError as error:
@@ -223,22 +243,43 @@ def _predict(
         macs_of_fit = training_macs(case, recipe, num_test=ASSUMED_TEST_IMAGES, num_classes=10)
         call_s = FIT_START_S + macs_of_fit / rate
         return replace(planned, call_s=call_s, wall_s=spec.seeds * call_s)
-    factor = TRAIN_FACTOR if case.mode == "train" else 1.0
-    call_s = factor * (CALL_OVERHEAD_S[case.level] + case.batch * macs / rate)
+    call_s = MODE_FACTORS[case.mode] * (CALL_OVERHEAD_S[case.level] + case.batch * macs / rate)
     wall_s = 0.0
     if "latency" in groups:
-        wall_s += spec.processes * unit_seconds(call_s) + CALLS_OF_CHECK * call_s
+        unit_s = unit_seconds(call_s) + start_seconds(case)
+        wall_s += spec.processes * unit_s + CALLS_OF_CHECK * call_s
     if "memory" in groups:
-        wall_s += memory_seconds(call_s)
+        wall_s += memory_seconds(call_s) + start_seconds(case)
+    if "energy" in groups:
+        wall_s += energy_seconds(call_s) + start_seconds(case)
     return replace(planned, call_s=call_s, wall_s=wall_s)
+
+
+def _senseless(case: Case) -> str:
+    """Why a case cannot be executed in its way on any machine of its kind; empty if it can."""
+    if case.level == "layer" and case.memory_format != "contiguous":
+        return (
+            "a layer takes tokens, which have no memory format; --memory-format channels_last is "
+            "for the levels host and model"
+        )
+    if case.tf32 != "auto" and not case.device.startswith("cuda"):
+        return f"there is no TF32 on {case.device}; --tf32 is for CUDA devices"
+    if case.autocast != "none" and case.dtype != "float32":
+        return (
+            f"autocast works on float32 weights, not on {case.dtype}; take --dtype float32 with "
+            f"--autocast"
+        )
+    return ""
 
 
 def _static(case: Case, cost: Totals | None, machine: Machine) -> dict[str, float]:
     """What the closed form says of a pass; a training is not one, and other models have none."""
     if cost is None or case.mode == "fit":
         return {}
+    # Products in TF32 are faster than the ceiling that was measured, in float32.
+    ceilings = None if case.tf32 == "on" else machine.ceilings
     return static_metrics(
-        cost, batch=case.batch, dtype=case.dtype, mode=case.mode, ceilings=machine.ceilings
+        cost, batch=case.batch, dtype=case.compute_dtype, mode=case.mode, ceilings=ceilings
     )
 
 
@@ -247,9 +288,19 @@ def unit_seconds(call_s: float, slice_s: float = SECONDS_PER_UNIT) -> float:
     return PROCESS_START_S + max(slice_s, CALLS_PER_UNIT * call_s)
 
 
+def start_seconds(case: Case) -> float:
+    """What a process of a case that is compiled takes before its first call is done."""
+    return COMPILE_START_S if case.compile != "none" else 0.0
+
+
 def memory_seconds(call_s: float) -> float:
     """What measuring the memory of a call takes, prediction included."""
     return 4 * PROCESS_START_S + CALLS_OF_MEMORY * call_s
+
+
+def energy_seconds(call_s: float) -> float:
+    """What measuring the energy of a call takes."""
+    return PROCESS_START_S + max(SECONDS_OF_ENERGY, 2 * call_s) + call_s
 
 
 def fit_budget(planned: list[PlannedCase], budget_s: float) -> list[PlannedCase]:

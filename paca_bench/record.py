@@ -2,7 +2,7 @@
 
 Pure data, no torch. A record is one line of ``records.jsonl``; its keys are the schema.
 
-A case is measured in up to four *metric groups*, each in processes of its own:
+A case is measured in up to five *metric groups*, each in processes of its own:
 
 ==============  =====================================================================
 group           metrics (units are in the names)
@@ -11,9 +11,13 @@ group           metrics (units are in the names)
                 ``backward_macs``, ``params``, ``moved_bytes``, ``intensity_flops_per_byte``,
                 ``bound_s`` (least seconds of a call, by the roofline)
 ``latency``     ``latency_s`` with ``latency_low_s``/``latency_high_s``, ``images_per_s``,
-                ``roof_share`` (``bound_s`` over ``latency_s``)
-``memory``      ``peak_memory_bytes`` over the base, ``predicted_peak_memory_bytes``
+                ``roof_share`` (``bound_s`` over ``latency_s``), ``compile_s`` where
+                compiled; on CUDA ``latency_warm_s`` and ``latency_graph_s``, each with
+                its interval
+``memory``      ``peak_memory_bytes`` over the base, ``predicted_peak_memory_bytes``; on a
+                CPU ``process_peak_bytes``, of the resident set
 ``accuracy``    ``accuracy`` (test top-1, 0 to 1) with ``accuracy_low``/``accuracy_high``
+``energy``      ``joules_per_image``
 ==============  =====================================================================
 """
 
@@ -31,10 +35,20 @@ from paca_bench.typed_json import typed_fields
 
 SCHEMA_VERSION = 1
 
-GROUPS = ("complexity", "latency", "memory", "accuracy")
+GROUPS = ("complexity", "latency", "memory", "accuracy", "energy")
 LEVELS = ("layer", "host", "model")
-MODES = ("forward", "train", "fit")
+MODES = ("forward", "train", "checkpointed", "fit")
 DTYPES = ("float32", "bfloat16", "float16", "float64")
+
+# How a case is executed: axis -> its values, the first of which is torch's own way. A case
+# that is executed that way does not mention the axis in its JSON, hash or id.
+EXECUTION: Mapping[str, tuple[str, ...]] = {
+    "kernel": ("auto", "flash", "efficient", "math"),
+    "memory_format": ("contiguous", "channels_last"),
+    "compile": ("none", "default", "reduce-overhead", "max-autotune"),
+    "tf32": ("auto", "off", "on"),
+    "autocast": ("none", "bfloat16", "float16"),
+}
 
 ParamValue = int | float | str | bool | None
 
@@ -69,9 +83,14 @@ class Case:
     ``mechanism`` names the mechanism, or at level ``model`` the model, which has no ``host``.
     ``height`` and ``width`` are the image's pixels; ``stage`` (1 to 4) only at level
     ``layer``, where the module is measured alone at that stage's geometry. ``mode`` is
-    ``forward`` (inference), ``train`` (one forward and backward pass) or ``fit`` (a
-    fixed-budget training, which is where accuracy comes from). ``num_clusters`` is None
+    ``forward`` (inference), ``train`` (one forward and backward pass), ``checkpointed`` (the
+    same, with the activations of each block computed again in the backward pass) or ``fit``
+    (a fixed-budget training, which is where accuracy comes from). ``num_clusters`` is None
     for a mechanism without clusters; ``options`` are further mechanism parameters.
+
+    The last five fields are how it is executed, see ``EXECUTION``: the attention kernel that
+    torch may pick, the memory format of images, the mode of ``torch.compile``, TF32 of
+    products and convolutions (``auto``: in convolutions alone), and the dtype of autocast.
     """
 
     level: str
@@ -86,6 +105,11 @@ class Case:
     batch: int = 1
     dtype: str = "float32"
     device: str = "cpu"
+    kernel: str = "auto"
+    memory_format: str = "contiguous"
+    compile: str = "none"
+    tf32: str = "auto"
+    autocast: str = "none"
 
     @property
     def resolution(self) -> str:
@@ -100,8 +124,26 @@ class Case:
         return f"{self.mechanism} ({', '.join(details)})" if details else self.mechanism
 
     @property
+    def execution(self) -> str:
+        """What of ``EXECUTION`` is not torch's own way: ``kernel=math, compile=default``."""
+        return ", ".join(f"{axis}={value}" for axis, value in self._executed().items())
+
+    @property
+    def trains(self) -> bool:
+        """True if a call is a forward and a backward pass."""
+        return self.mode in ("train", "checkpointed")
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype of its products: autocast's, where there is one."""
+        return self.dtype if self.autocast == "none" else self.autocast
+
+    @property
     def id(self) -> str:
-        """Stable and readable: ``host-nano/paca-M49/224/forward/b1/float32/cpu``."""
+        """Stable and readable: ``host-nano/paca-M49/224/forward/b1/float32/cpu``.
+
+        With ``/kernel=math+compile=default`` at its end where it is executed in such a way.
+        """
         parts = (self.level, self.host, f"s{self.stage}" if self.stage else "")
         place = "-".join(part for part in parts if part)
         subject = self.mechanism
@@ -109,7 +151,8 @@ class Case:
             subject += f"-M{self.num_clusters}"
         subject += "".join(f"-{name}={value}" for name, value in self.options)
         axes = (place, subject, self.resolution, self.mode, f"b{self.batch}", self.dtype)
-        return "/".join((*axes, self.device))
+        executed = "+".join(f"{axis}={value}" for axis, value in self._executed().items())
+        return "/".join((*axes, self.device, *([executed] if executed else [])))
 
     @property
     def hash(self) -> str:
@@ -118,9 +161,13 @@ class Case:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def to_json(self) -> dict[str, Any]:
-        """All axes as JSON values."""
+        """All axes as JSON values; of ``EXECUTION`` those that are not torch's own way."""
         values = {name: getattr(self, name) for name in _AXES}
-        return {**values, "options": dict(self.options)}
+        return {**values, "options": dict(self.options), **self._executed()}
+
+    def _executed(self) -> dict[str, str]:
+        values = ((axis, getattr(self, axis)) for axis in EXECUTION)
+        return {axis: value for axis, value in values if value != EXECUTION[axis][0]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Case:
@@ -136,7 +183,7 @@ class Case:
             raise StoreError(f"not a paca-bench case: {error}") from error
 
 
-_AXES = tuple(axis.name for axis in fields(Case))
+_AXES = tuple(axis.name for axis in fields(Case) if axis.name not in EXECUTION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
 import sys
 from array import array
-from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +38,17 @@ METRIC_COLUMNS = (
     "latency_s",
     "latency_low_s",
     "latency_high_s",
+    "latency_warm_s",
+    "latency_graph_s",
+    "compile_s",
     "images_per_s",
     "peak_memory_bytes",
     "predicted_peak_memory_bytes",
+    "process_peak_bytes",
     "accuracy",
     "accuracy_low",
     "accuracy_high",
+    "joules_per_image",
     "predicted_wall_s",
 )
 
@@ -59,7 +66,9 @@ def load_results(path: PathLike | Iterable[PathLike], *, compact: bool = False) 
         * axes: ``level``, ``mechanism``, ``label`` (mechanism and variant), ``host``,
           ``stage``, ``height``, ``width``, ``resolution`` (pixels, geometric mean of the
           sides), ``tokens`` (N of the first stage, or of the layer's), ``num_clusters``,
-          ``options`` (JSON), ``batch``, ``dtype``, ``device``, ``mode``.
+          ``options`` (JSON), ``batch``, ``dtype``, ``device``, ``mode``; ``kernel``,
+          ``memory_format``, ``compile``, ``tf32``, ``autocast``, and ``execution``, which is
+          those of the five that are not torch's own way as one text, empty where none is.
         * ``status``, ``reason``, and for each metric group ``<group>_status`` (missing
           where the group was not asked for).
         * metrics, NaN where not measured: see ``METRIC_COLUMNS`` and
@@ -76,6 +85,11 @@ def load_results(path: PathLike | Iterable[PathLike], *, compact: bool = False) 
     paths = [path] if isinstance(path, str | os.PathLike) else list(path)
     if not paths:
         raise StoreError("no run folder given; name at least one")
+    with _no_collection():
+        return _read(paths, _Compact() if compact else None).frame()
+
+
+def _read(paths: Iterable[PathLike], small: _Compact | None) -> _Columns:
     columns = _Columns()
     for one in paths:
         run = RunFolder.open(one)
@@ -85,9 +99,12 @@ def load_results(path: PathLike | Iterable[PathLike], *, compact: bool = False) 
             case_hash = record.case.hash
             if (earlier := latest.get(case_hash)) is not None:
                 columns.superseded.add(earlier)
-            values = _values(name, case_hash, _compacted(record) if compact else record)
+            details, samples = record.details, record.samples
+            if small:
+                details, samples = small.details(details), small.samples(samples)
+            values = _values(name, case_hash, record, details, samples)
             latest[case_hash] = columns.add(values, record.metrics)
-    return columns.frame()
+    return columns
 
 
 class _Columns:
@@ -137,19 +154,36 @@ class _Columns:
 _METRICS = frozenset(METRIC_COLUMNS)
 _AXES = tuple(axis.name for axis in fields(Case) if axis.name != "options")
 _COLUMNS = (
-    *("run", "case_id", "case_hash", *_AXES, "label", "options", "resolution", "tokens"),
+    *(
+        "run",
+        "case_id",
+        "case_hash",
+        *_AXES,
+        "execution",
+        "label",
+        "options",
+        "resolution",
+        "tokens",
+    ),
     *("status", "reason", *(f"{group}_status" for group in GROUPS), *METRIC_COLUMNS),
     *("latency_samples_s", "accuracy_samples", "kernel_path", "details", "wall_s", "finished_at"),
 )
 
 
-def _values(run: str, case_hash: str, record: Record) -> list[Any]:
+def _values(
+    run: str,
+    case_hash: str,
+    record: Record,
+    details: Mapping[str, Any],
+    samples: Mapping[str, Any],
+) -> list[Any]:
     """The row of a record, in the order of ``_COLUMNS``."""
-    case, details, samples = record.case, record.details, record.samples
+    case = record.case
     metrics = {**record.metrics, "predicted_wall_s": record.predicted.get("wall_s", math.nan)}
     return [
         *(run, case.id, case_hash),
         *[_shared(getattr(case, axis)) for axis in _AXES],
+        sys.intern(case.execution),
         *(sys.intern(case.label), _options_text(case.options)),
         *(math.sqrt(case.height * case.width), details.get("tokens", math.nan)),
         *(record.status.value, record.reason),
@@ -158,7 +192,7 @@ def _values(run: str, case_hash: str, record: Record) -> list[Any]:
         samples.get("latency_s", []),
         [value for seed in samples.get("accuracy", ()) for value in seed],
         _shared(details.get("kernel_path")),
-        {name: _shared(value) for name, value in details.items()},
+        details,
         *(record.wall_s, _shared(record.finished_at)),
     ]
 
@@ -167,16 +201,39 @@ def _values(run: str, case_hash: str, record: Record) -> list[Any]:
 _READ_DETAILS = ("tokens", "kernel_path", "dataset", "clusters")
 
 
-def _compacted(record: Record) -> Record:
-    details = {
-        name: value
-        for name, value in record.details.items()
-        if name in _READ_DETAILS or name.endswith("_method")
-    }
-    samples: dict[str, Any] = {
-        name: [array("d", taken) for taken in lists] for name, lists in record.samples.items()
-    }
-    return replace(record, details=details, samples=samples)
+class _Compact:
+    """Samples and details in a fraction of their memory."""
+
+    def __init__(self) -> None:
+        self._details: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+    def details(self, details: Mapping[str, Any]) -> dict[str, Any]:
+        """What a report reads, as one object for all records that hold the same."""
+        kept = {
+            name: value
+            for name, value in details.items()
+            if name in _READ_DETAILS or name.endswith("_method")
+        }
+        try:
+            return self._details.setdefault(tuple(kept.items()), kept)
+        except TypeError:  # learned clusters, which are nobody else's
+            return kept
+
+    def samples(self, samples: Mapping[str, list[list[float]]]) -> dict[str, Any]:
+        """A process's samples as an array."""
+        return {name: [array("d", taken) for taken in lists] for name, lists in samples.items()}
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without looking for garbage: all that is read is kept, and every look is at all of it."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @cache

@@ -20,12 +20,14 @@ from paca_bench.axes import (
     suggest,
 )
 from paca_bench.errors import SpecError
-from paca_bench.record import DTYPES, GROUPS, LEVELS
+from paca_bench.record import DTYPES, EXECUTION, GROUPS, LEVELS
 from paca_bench.typed_json import typed_fields
 
 ALLOCATORS = ("tuned", "system")
 # ``fit`` is not chosen as a mode: it comes with the metric ``accuracy``.
-SPEC_MODES = ("forward", "train")
+SPEC_MODES = ("forward", "train", "checkpointed")
+# Energy needs counters that few machines let a user read, so it is asked for by name.
+DEFAULT_METRICS = tuple(group for group in GROUPS if group != "energy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +43,11 @@ class SweepSpec:
         host: the geometry of the pyramid.
         stages: stages (from 1) whose geometry the level ``layer`` is measured at.
         clusters: values of M for mechanisms with clusters.
-        modes: among ``forward`` and ``train``.
+        modes: among ``forward``, ``train`` and ``checkpointed``.
         batches: images per call.
         dtypes: torch dtype names.
+        kernels, memory_formats, compiles, tf32s, autocasts: how cases are executed, see
+            ``paca_bench.record.EXECUTION``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:i``.
         metrics: metric groups, see ``paca_bench.record``.
         budget_s: total wall time.
@@ -71,8 +75,13 @@ class SweepSpec:
     modes: tuple[str, ...] = ("forward", "train")
     batches: tuple[int, ...] = (1,)
     dtypes: tuple[str, ...] = ("float32",)
+    kernels: tuple[str, ...] = EXECUTION["kernel"][:1]
+    memory_formats: tuple[str, ...] = EXECUTION["memory_format"][:1]
+    compiles: tuple[str, ...] = EXECUTION["compile"][:1]
+    tf32s: tuple[str, ...] = EXECUTION["tf32"][:1]
+    autocasts: tuple[str, ...] = EXECUTION["autocast"][:1]
     device: str = "auto"
-    metrics: tuple[str, ...] = GROUPS
+    metrics: tuple[str, ...] = DEFAULT_METRICS
     budget_s: float = 900.0
     precision: float = 0.02
     processes: int = 3
@@ -115,6 +124,11 @@ _KEYS: dict[str, tuple[str, Any]] = {
     "mode": ("modes", lambda v: parse_choices(v, "--mode", SPEC_MODES)),
     "batch": ("batches", lambda v: parse_integers(v, "--batch", 1, 1 << 16)),
     "dtype": ("dtypes", lambda v: parse_choices(v, "--dtype", DTYPES)),
+    "kernel": ("kernels", lambda v: _executed(v, "kernel")),
+    "memory_format": ("memory_formats", lambda v: _executed(v, "memory_format")),
+    "compile": ("compiles", lambda v: _executed(v, "compile")),
+    "tf32": ("tf32s", lambda v: _executed(v, "tf32")),
+    "autocast": ("autocasts", lambda v: _executed(v, "autocast")),
     "device": ("device", lambda v: _device(v)),
     "metrics": ("metrics", lambda v: _groups(v)),
     "budget": ("budget_s", parse_duration),
@@ -233,6 +247,11 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"cannot read suite {path}: {error}") from error
+
+
+def _executed(value: Any, axis: str) -> tuple[str, ...]:
+    """Values of an axis of ``EXECUTION``."""
+    return parse_choices(value, f"--{axis.replace('_', '-')}", EXECUTION[axis])
 
 
 def _groups(value: Any) -> tuple[str, ...]:

@@ -20,24 +20,17 @@ from paca_bench.attention.registry import mechanisms
 from paca_bench.environment import available_memory, describe_environment, resolve_device
 from paca_bench.errors import DisagreementError, PacaBenchError, UnsupportedError
 from paca_bench.measure.calibrate import measure_ceilings
-from paca_bench.measure.check import (
-    WrongResult,
-    check_against_float64,
-    check_finite,
-    check_shape,
-)
-from paca_bench.measure.kernel import kernel_path
-from paca_bench.measure.latency import make_call, make_timer, sample_latency
+from paca_bench.measure.check import WrongResult
+from paca_bench.measure.execution import Recompiled, is_not_had
+from paca_bench.measure.failure import is_out_of_memory
+from paca_bench.measure.prepare import prepare
 from paca_bench.measure.recipe import Recipe
-from paca_bench.models.subject import (
-    build_subject,
-    case_tokens,
-    input_shape,
-    output_shape,
-)
+from paca_bench.measure.timing import time_case
+from paca_bench.models.subject import build_subject, case_tokens, input_shape
+from paca_bench.plan import Machine, make_plan
 from paca_bench.plugins import load_plugins
 from paca_bench.record import Case, Status
-from paca_bench.units import format_bytes
+from paca_bench.spec import SweepSpec
 from paca_bench.workers import Job, Outcome
 
 
@@ -52,7 +45,7 @@ def preload() -> None:
     from paca_bench.complexity.dispatch import count
     from paca_bench.complexity.memory import predict_case_memory
     from paca_bench.data import registry  # noqa: F401
-    from paca_bench.measure import accuracy, memory  # noqa: F401
+    from paca_bench.measure import accuracy, memory, peak  # noqa: F401
 
     mechanisms()
     case = Case(level="layer", mechanism="paca", host="nano", height=32, width=32, mode="forward")
@@ -78,13 +71,20 @@ def _settle(job: Job) -> None:
         torch.set_num_threads(job["threads"])
     torch.set_flush_denormal(True)
     torch.manual_seed(job.get("seed", 0))
-    device = Case.from_json(job["case"]).device if "case" in job else job["device"]
+    device = _device_of(job)
     if device.startswith("cuda:"):
         # Events and streams are those of the current device.
         torch.cuda.set_device(device)
     # CUDA maps far more addresses than it uses, so a limit on them means nothing there.
     if sys.platform == "linux" and device == "cpu":
         _limit_memory()
+
+
+def _device_of(job: Job) -> str:
+    """Where the job works: what only counts or builds works on shapes, and starts no CUDA."""
+    if job["kind"] in ("complexity", "plugins"):
+        return "cpu"
+    return Case.from_json(job["case"]).device if "case" in job else str(job["device"])
 
 
 def _limit_memory() -> None:
@@ -136,71 +136,45 @@ def _complexity(job: Job) -> Outcome:
 
 def _memory(job: Job) -> Outcome:
     """Peak bytes of live tensors over weights and input, measured and predicted."""
-    from paca_bench.complexity.memory import predict_case_memory
-    from paca_bench.measure.memory import measure_peak_memory
+    from paca_bench.measure.peak import PredictedOutOfMemory, measure_case_memory
 
-    case = Case.from_json(job["case"])
-    predicted = predict_case_memory(case).peak_bytes
-    metrics: dict[str, float] = {"predicted_peak_memory_bytes": predicted}
-    free = _free_memory(case.device)
-    if predicted > free:
+    try:
+        metrics, details = measure_case_memory(Case.from_json(job["case"]))
+    except PredictedOutOfMemory as error:
         return Outcome(
-            status=Status.PREDICTED_OUT_OF_MEMORY,
-            reason=f"needs about {format_bytes(predicted)} over its weights and input, and "
-            f"{format_bytes(free)} are free; take a smaller --res or --batch, or a larger machine",
-            metrics=metrics,
+            status=Status.PREDICTED_OUT_OF_MEMORY, reason=str(error), metrics=error.metrics
         )
-    module, x = _prepare(case)
-    measured = measure_peak_memory(module, x, case.mode)
-    metrics["peak_memory_bytes"] = measured.peak_bytes
-    metrics["base_memory_bytes"] = measured.base_bytes
-    if measured.reserved_bytes is not None:
-        metrics["reserved_memory_bytes"] = measured.reserved_bytes
-    return Outcome(status=Status.OK, metrics=metrics, details={"memory_method": measured.method})
-
-
-def _free_memory(device: str) -> int:
-    if device.startswith("cuda"):
-        return torch.cuda.mem_get_info(device)[0]
-    return available_memory()
+    return Outcome(status=Status.OK, metrics=metrics, details=details)
 
 
 def _latency(job: Job) -> Outcome:
     """One process's latency samples, of a call whose output is right."""
-    case = Case.from_json(job["case"])
-    module, x = _prepare(case)
-    call, between = make_call(module, x, case.mode)
-    details: dict[str, Any] = {"tokens": case_tokens(case)}
-    if job["check"]:
-        details |= _check(case, module, x, call)
-        between()
-    taken = sample_latency(
-        make_timer(case.device),
-        call,
-        between,
+    samples, details = time_case(
+        prepare(Case.from_json(job["case"])),
         slice_s=job["slice_s"],
         precision=job["precision"],
+        check=job["check"],
     )
-    details |= {"warmup_s": [taken.warmup_s], "stable": [taken.stable]}
-    return Outcome(status=Status.OK, samples={"latency_s": taken.samples_s}, details=details)
+    return Outcome(status=Status.OK, samples=samples, details=details)
 
 
-def _check(
-    case: Case, module: torch.nn.Module, x: torch.Tensor, call: Callable[[], torch.Tensor]
-) -> dict[str, Any]:
-    """Raise ``WrongResult`` unless the output is right; say how far it was checked."""
-    out = call()
-    check_shape(out, output_shape(case))
-    check_finite(out)
-    path = kernel_path(module, x, case.mode)
-    try:
-        deviation = check_against_float64(module, x, out)
-    except (RuntimeError, MemoryError) as error:
-        # The reference needs twice the memory; the case itself may still fit.
-        if not _is_out_of_memory(error):
-            raise
-        return {"kernel_path": path, "checked": "finite (no memory for a float64 reference)"}
-    return {"kernel_path": path, "checked": "float64", "deviation": deviation}
+def _energy(job: Job) -> Outcome:
+    """Joules of one image, apart from all timing."""
+    from paca_bench.measure.joules import measure_case_energy
+
+    metrics, details = measure_case_energy(prepare(Case.from_json(job["case"])))
+    return Outcome(status=Status.OK, metrics=metrics, details=details)
+
+
+def _plugins(job: Job) -> Outcome:
+    """Whether the plugins, loaded already, can say what their mechanisms cost.
+
+    The sweep itself will ask; here it cannot be hung or killed by the answer. What the
+    settings have against them is the sweep's to say.
+    """
+    with contextlib.suppress(PacaBenchError):
+        make_plan(SweepSpec.from_json(job["spec"]), "cpu", Machine.nominal("cpu"))
+    return Outcome(status=Status.OK)
 
 
 def _accuracy(job: Job) -> Outcome:
@@ -242,36 +216,17 @@ def _accuracy(job: Job) -> Outcome:
     )
 
 
-def _prepare(case: Case) -> tuple[torch.nn.Module, torch.Tensor]:
-    """The module and a standard normal input, in the case's dtype on its device.
-
-    A layer's input carries gradients in training, as it would inside a network.
-    """
-    dtype = getattr(torch, case.dtype)
-    module = build_subject(case).to(device=case.device, dtype=dtype)
-    module.train(case.mode == "train")
-    x = torch.randn(input_shape(case)).to(device=case.device, dtype=dtype)
-    return module, x.requires_grad_(case.mode == "train" and case.level == "layer")
-
-
 def _status_of(error: Exception) -> Status:
     if isinstance(error, WrongResult | DisagreementError):
         return Status.WRONG
-    if isinstance(error, UnsupportedError | NotImplementedError):
+    if isinstance(error, UnsupportedError | NotImplementedError) or is_not_had(error):
         return Status.NOT_SUPPORTED
-    return Status.OUT_OF_MEMORY if _is_out_of_memory(error) else Status.ERROR
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    texts = ("can't allocate memory", "not enough memory", "std::bad_alloc")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
-    )
+    return Status.OUT_OF_MEMORY if is_out_of_memory(error) else Status.ERROR
 
 
 def _reason_of(error: Exception) -> str:
     """The message on one line; for what is not ours, with its type and the place it came from."""
-    if isinstance(error, PacaBenchError | WrongResult):
+    if isinstance(error, PacaBenchError | WrongResult | Recompiled):
         return " ".join(str(error).split())
     text = (str(error).strip().splitlines() or [""])[0]
     frames = traceback.extract_tb(error.__traceback__)
@@ -285,4 +240,6 @@ _JOBS: Mapping[str, Callable[[Job], Outcome]] = {
     "memory": _memory,
     "latency": _latency,
     "accuracy": _accuracy,
+    "energy": _energy,
+    "plugins": _plugins,
 }

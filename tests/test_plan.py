@@ -235,3 +235,39 @@ def test_static_counts_are_made_whatever_the_budget() -> None:
         metrics="macs", mechanism="vit", res="1024", mode="train", level="host", budget="1s"
     )
     assert static.to_run == ("complexity",)
+
+
+# ---- ways to execute
+
+
+def test_every_way_to_execute_is_a_case_of_its_own() -> None:
+    planned = plan(
+        mechanism="vit", mode="forward", res="64", level="host", kernel="auto,math", compile="none",
+        memory_format="contiguous,channels_last", autocast="none,bfloat16",
+    )  # fmt: skip
+    assert len({one.case.hash for one in planned}) == len(planned) == 8
+    assert not any(one.refused for one in planned)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"level": "layer", "memory_format": "channels_last"}, "--memory-format"),
+        ({"level": "host", "tf32": "on"}, "no TF32 on cpu"),
+        ({"level": "host", "autocast": "bfloat16", "dtype": "bfloat16"}, "float32 weights"),
+    ],
+)
+def test_a_way_that_means_nothing_is_not_supported(changes: dict[str, str], reason: str) -> None:
+    for one in plan(mechanism="vit", **changes):
+        (refused,) = set(one.refused.values())
+        assert refused[0] is Status.NOT_SUPPORTED
+        assert reason in refused[1]
+
+
+def test_checkpointing_costs_another_forward_pass_and_compiling_some_time() -> None:
+    usual = {"mechanism": "vit", "res": "64", "level": "host"}
+    train, kept = plan(mode="train,checkpointed", **usual)
+    assert kept.call_s == pytest.approx(train.call_s * 4 / 3)
+    eager, quick = plan(mode="forward", compile="none,default", **usual)
+    assert quick.wall_s > eager.wall_s + 10
+    assert quick.call_s == eager.call_s

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from paca_bench.plan import Machine, make_plan
-from paca_bench.record import GROUPS
-from paca_bench.spec import make_spec, read_suite, suite_names, suite_title
+from paca_bench.spec import DEFAULT_METRICS, make_spec, read_suite, suite_names, suite_title
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "suites").glob("*.toml"))
@@ -37,7 +36,7 @@ def test_each_can_be_named_by_its_file(path: Path) -> None:
 
 def test_smoke_is_small_and_has_every_part_once() -> None:
     spec = make_spec(read_suite("smoke"))
-    assert spec.metrics == GROUPS
+    assert spec.metrics == DEFAULT_METRICS
     assert set(spec.levels) >= {"host", "layer"}
     assert {"vit", "swin", "pvt", "paca"} <= set(spec.mechanisms), "the four families"
     assert spec.clusters

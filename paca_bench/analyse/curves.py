@@ -12,10 +12,10 @@ import pandas as pd
 from paca_bench.errors import SpecError
 from paca_bench.record import GROUPS, Status
 
-PLACE_AXES = ("run", "level", "host", "stage", "mode", "batch", "dtype", "device")
+PLACE_AXES = ("run", "level", "host", "stage", "mode", "batch", "dtype", "device", "execution")
 CURVE_AXES = (
     *("run", "level", "host", "stage", "label", "mechanism", "num_clusters"),
-    *("mode", "batch", "dtype", "device"),
+    *("mode", "batch", "dtype", "device", "execution"),
 )
 
 # metric -> the metric group whose status says whether a value may be used
@@ -31,6 +31,7 @@ METRIC_GROUPS = {
     "images_per_s": "latency",
     "peak_memory_bytes": "memory",
     "accuracy": "accuracy",
+    "joules_per_image": "energy",
 }
 
 Row = Mapping[str, Any]

@@ -33,8 +33,17 @@ def check_shape(out: Tensor, expected: tuple[int, ...]) -> None:
         raise WrongResult(f"the output is {found}, expected a tensor of shape {expected}")
 
 
-def check_against_float64(module: nn.Module, x: Tensor, out: Tensor) -> float:
+def check_against_float64(
+    module: nn.Module, x: Tensor, out: Tensor, dtype: torch.dtype | None = None
+) -> float:
     """Compare ``out = module(x)`` with the same module and input in float64.
+
+    Args:
+        module: in any dtype; it is copied.
+        x: its input.
+        out: what is checked.
+        dtype: whose tolerance is allowed, where products were made in a shorter dtype than
+            that of ``out``.
 
     Returns:
         The largest deviation, relative to the largest reference value.
@@ -46,10 +55,10 @@ def check_against_float64(module: nn.Module, x: Tensor, out: Tensor) -> float:
         reference = copy.deepcopy(module).to(torch.float64)(x.detach().to(torch.float64))
         scale = reference.abs().max().clamp_min(torch.finfo(torch.float64).tiny)
         deviation = float((out.to(torch.float64) - reference).abs().max() / scale)
-    tolerance = TOLERANCES[out.dtype]
+    tolerance = TOLERANCES[dtype or out.dtype]
     if not deviation <= tolerance:
         raise WrongResult(
             f"the output deviates from float64 by {deviation:.2g} of its largest value; "
-            f"{tolerance:g} is allowed for {out.dtype}"
+            f"{tolerance:g} is allowed for {dtype or out.dtype}"
         )
     return deviation

@@ -38,7 +38,7 @@ def kernel_path(module: torch.nn.Module, x: torch.Tensor, mode: str) -> str:
     fused ones on CPU have no gradient for a bias.
     """
     # Under inference_mode a dispatch mode sees composite operators, not the kernels below.
-    with torch.set_grad_enabled(mode == "train"), _Names() as names:
+    with torch.set_grad_enabled(mode != "forward"), _Names() as names:
         module(x)
     fused = [title for name, title in _FUSED.items() if name in names.seen]
     if fused:

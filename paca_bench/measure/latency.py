@@ -9,6 +9,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,6 +32,16 @@ class Timer(Protocol):
         ...
 
 
+class Around(Protocol):
+    """Is told of each sample, before and after it."""
+
+    def before(self) -> None:
+        """A sample is about to be taken."""
+
+    def after(self) -> None:
+        """A sample was taken."""
+
+
 class CpuTimer:
     """Wall clock around a call that has finished when it returns."""
 
@@ -42,10 +53,11 @@ class CpuTimer:
 
 
 class CudaTimer:
-    """CUDA events around a call; the L2 cache is flushed before it, and not timed.
+    """CUDA events around a call; ``flush`` comes before it, and is not timed.
 
     Args:
-        flush: overwrites the cache.
+        flush: overwrites the L2 cache, so that the call finds it cold; does nothing where
+            it is to find it warm.
         event: makes an event with timing; ``torch.cuda.Event``, unless in a test.
     """
 
@@ -96,21 +108,30 @@ def sample_latency(
     *,
     slice_s: float,
     precision: float,
+    around: AbstractContextManager[Around] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> LatencySamples:
     """Time ``call`` for about ``slice_s`` seconds, at least once warm and once sampled.
 
     Sampling stops early once the median's standard error within this process is below
-    ``precision``. ``between`` runs untimed before each call (it frees gradients).
+    ``precision``. ``between`` runs untimed before each call (it frees gradients). ``around``
+    is entered after the warm-up, when all threads exist, and told of each sample.
     """
     start = clock()
     warmup, stable = _warm_up(timer, call, between, start + WARMUP_SHARE * slice_s, clock)
     samples: list[float] = []
-    while not samples or (clock() + samples[-1] < start + slice_s and len(samples) < MAX_SAMPLES):
-        between()
-        samples.append(timer.time(call))
-        if len(samples) >= MIN_SAMPLES and _relative_error(samples) < precision:
-            break
+    with around or nullcontext() as told:
+        while not samples or (
+            clock() + samples[-1] < start + slice_s and len(samples) < MAX_SAMPLES
+        ):
+            between()
+            if told is not None:
+                told.before()
+            samples.append(timer.time(call))
+            if told is not None:
+                told.after()
+            if len(samples) >= MIN_SAMPLES and _relative_error(samples) < precision:
+                break
     return LatencySamples(samples, warmup, stable)
 
 
@@ -147,8 +168,8 @@ def make_call(
 ) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """What is timed, and what happens untimed between two timings.
 
-    ``forward`` runs under ``inference_mode``; ``train`` is a forward and a backward pass of
-    the sum of the output, gradients of the input included where it carries them.
+    ``forward`` runs under ``inference_mode``; any other mode is a forward and a backward pass
+    of the sum of the output, gradients of the input included where it carries them.
     """
     if mode == "forward":
 

@@ -1,4 +1,4 @@
-"""Where numbers may be compared: a level, host, stage, batch, dtype and device."""
+"""Where numbers may be compared: a level, host, stage, batch, dtype, device and execution."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from paca_bench.record import Status
 if TYPE_CHECKING:
     import pandas as pd
 
-PLACE_AXES = ("level", "host", "stage", "batch", "dtype", "device")
+PLACE_AXES = ("level", "host", "stage", "batch", "dtype", "device", "execution")
 _LEVEL_ORDER = {"host": 0, "model": 1, "layer": 2}
 
 
@@ -68,13 +68,13 @@ def places(frame: pd.DataFrame) -> list[Place]:
         for axes, rows in groups(timed(frame), PLACE_AXES)
     }
     distinct = sorted(found, key=_place_order)
-    varying = [i for i in (3, 4, 5) if len({key[i] for key in distinct}) > 1]
+    varying = [i for i in (3, 4, 5, 6) if len({key[i] for key in distinct}) > 1]
     return [Place(key, _title(key, varying), found[key]) for key in distinct]
 
 
 def _place_order(key: tuple[Any, ...]) -> tuple[Any, ...]:
-    level, host, stage, batch, dtype, device = key
-    return (_LEVEL_ORDER.get(level, 3), host, stage or 0, dtype, device, batch)
+    level, host, stage, batch, dtype, device, execution = key
+    return (_LEVEL_ORDER.get(level, 3), host, stage or 0, execution, dtype, device, batch)
 
 
 def _title(key: tuple[Any, ...], varying: list[int]) -> str:
@@ -82,6 +82,7 @@ def _title(key: tuple[Any, ...], varying: list[int]) -> str:
     whole = f"{level} {host}" if host else f"{level}s"
     parts = [whole if stage is None else f"{level}, stage {stage} of {host}"]
     parts += [f"batch {key[i]}" if PLACE_AXES[i] == "batch" else str(key[i]) for i in varying]
+    parts = [part or "torch's own way" for part in parts]
     return ", ".join(
         part[:1].upper() + part[1:] if n == 0 else part for n, part in enumerate(parts)
     )
