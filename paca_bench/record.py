@@ -157,7 +157,7 @@ class Case:
     @property
     def hash(self) -> str:
         """Twelve hex digits of the canonical JSON of all axes."""
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        text = _canonical(self.to_json())
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def to_json(self) -> dict[str, Any]:
@@ -184,6 +184,8 @@ class Case:
 
 
 _AXES = tuple(axis.name for axis in fields(Case) if axis.name not in EXECUTION)
+# An encoder of its own for each of a hundred thousand cases would take as long as its work.
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +265,7 @@ class Record:
                 f"{SCHEMA_VERSION}: upgrade paca-bench"
             )
         try:
-            values = {f.name: data[f.name] for f in fields(cls)}
+            values = {name: data[name] for name in _PARTS}
             return cls(**typed_fields(cls, {**values, "case": Case.from_json(values["case"])}))
         except KeyError as error:
             raise StoreError(f"not a paca-bench record: {error} is missing") from error
@@ -282,3 +284,6 @@ class Record:
             predicted={**self.predicted, **other.predicted},
             wall_s=self.wall_s + other.wall_s,
         )
+
+
+_PARTS = tuple(part.name for part in fields(Record))

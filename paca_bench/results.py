@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from paca_bench.errors import StoreError
-from paca_bench.record import GROUPS, Case, ParamValue, Record, Status
+from paca_bench.record import GROUPS, Case, ParamValue, Record
 from paca_bench.store import RunFolder
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ class _Columns:
 
 _METRICS = frozenset(METRIC_COLUMNS)
 _AXES = tuple(axis.name for axis in fields(Case) if axis.name != "options")
+_axes = attrgetter(*_AXES)
 _COLUMNS = (
     *(
         "run",
@@ -179,16 +181,17 @@ def _values(
 ) -> list[Any]:
     """The row of a record, in the order of ``_COLUMNS``."""
     case = record.case
-    metrics = {**record.metrics, "predicted_wall_s": record.predicted.get("wall_s", math.nan)}
+    statuses, nan = record.statuses, math.nan
+    metrics = {**record.metrics, "predicted_wall_s": record.predicted.get("wall_s", nan)}
     return [
         *(run, case.id, case_hash),
-        *[_shared(getattr(case, axis)) for axis in _AXES],
+        *map(_shared, _axes(case)),
         sys.intern(case.execution),
         *(sys.intern(case.label), _options_text(case.options)),
         *(math.sqrt(case.height * case.width), details.get("tokens", math.nan)),
         *(record.status.value, record.reason),
-        *[_status_text(record.statuses.get(group)) for group in GROUPS],
-        *[metrics.get(column, math.nan) for column in METRIC_COLUMNS],
+        *[statuses[group].value if group in statuses else None for group in GROUPS],
+        *[metrics.get(column, nan) for column in METRIC_COLUMNS],
         samples.get("latency_s", []),
         [value for seed in samples.get("accuracy", ()) for value in seed],
         _shared(details.get("kernel_path")),
@@ -239,10 +242,6 @@ def _no_collection() -> Iterator[None]:
 @cache
 def _options_text(options: tuple[tuple[str, ParamValue], ...]) -> str:
     return json.dumps(dict(options), sort_keys=True)
-
-
-def _status_text(status: Status | None) -> str | None:
-    return None if status is None else status.value
 
 
 def _shared(value: Any) -> Any:

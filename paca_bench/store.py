@@ -29,6 +29,7 @@ LOCK_FILE = "run.lock"
 
 # What ``json.loads`` raises: not JSON, not text, a number too long; nested too deeply.
 _NOT_JSON = (ValueError, RecursionError)
+_decode = json.JSONDecoder().decode
 
 
 class TornLineWarning(UserWarning):
@@ -276,7 +277,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
-        data = json.loads(line)
+        # As ``json.loads``, which guesses the encoding of each line.
+        data = _decode(line.decode())
     except _NOT_JSON as error:
         raise StoreError(
             f"{path}, line {number} is not JSON ({error}); the file was damaged or is not a "
