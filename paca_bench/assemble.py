@@ -11,6 +11,11 @@ from paca_bench.record import Record, Status
 from paca_bench.store import now
 from paca_bench.workers import Outcome
 
+# From this share of disturbed samples on, a record warns of them.
+MANY_DISTURBED = 0.25
+# A call is launch-bound where it surely takes this many times what it does as a CUDA graph.
+LAUNCH_BOUND = 1.1
+
 Outcomes = Mapping[str, Sequence[Outcome]]
 
 
@@ -101,12 +106,48 @@ def _with_estimates(
         metrics |= _interval("latency", "_s", latency)
         metrics["images_per_s"] = planned.case.batch / latency.value
         details["latency_method"] = latency.method
+        details |= _disturbance(samples["latency_s"], details)
+    if "compile_s" in samples:
+        # Later processes find what the first compiled in the sweep's cache.
+        metrics["compile_s"] = samples["compile_s"][0][0]
+    warm, graph = (
+        latency_estimate(samples[name]) if name in samples else None
+        for name in ("latency_warm_s", "latency_graph_s")
+    )
+    if warm:
+        metrics |= _interval("latency_warm", "_s", warm)
+    if graph:
+        metrics |= _interval("latency_graph", "_s", graph)
+    if warm and graph:
+        details["launch_bound"] = warm.low > LAUNCH_BOUND * graph.high
     if "accuracy" in samples:
         values = [value for seed in samples["accuracy"] for value in seed]
         accuracy = seed_estimate(values, trials=details.get("num_test"))
         metrics |= _interval("accuracy", "", accuracy)
         details["accuracy_method"] = accuracy.method
     return metrics, details
+
+
+def _disturbance(
+    processes: Sequence[Sequence[float]], details: Mapping[str, Any]
+) -> dict[str, Any]:
+    """``disturbed_share`` of the samples, and ``warnings`` that say what is wrong with them."""
+    found: dict[str, Any] = {}
+    warnings = []
+    marks = [reasons for process in details.get("disturbed", ()) for reasons in process.values()]
+    count = sum(map(len, processes))
+    if marks:
+        found["disturbed_share"] = len(marks) / count
+        if len(marks) > MANY_DISTURBED * count:
+            warnings.append(
+                f"{len(marks)} of {count} samples were disturbed, for example: {marks[0][0]}; "
+                f"see paca-bench doctor"
+            )
+    if any(clock["too_short"] for clock in details.get("clock", ())):
+        warnings.append(
+            "a call takes not much longer than the clock tells apart; raise --batch or --res"
+        )
+    return {**found, "warnings": warnings} if warnings else found
 
 
 def _interval(name: str, unit: str, estimate: Estimate) -> dict[str, float]:

@@ -3,8 +3,9 @@
 Run as ``python -m paca_bench.forkserver`` by ``paca_bench.workers``. It reads one request
 per line on stdin, ``{"job": ..., "timeout_s": ...}``, runs the job in a fork of itself and
 answers one line on stdout. It never runs a job, loads a plugin or starts CUDA in its own
-process, so nothing that a job does can reach the next one. When its stdin closes, because
-the sweep ended or was killed, it kills the job in hand and exits.
+process, so nothing that a job does can reach the next one; jobs on CUDA share processes, see
+``residents``. When its stdin closes, because the sweep ended or was killed, it kills the job
+in hand and exits.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from paca_bench.residents import Process, Residents, resident_key
+
 LOG_TAIL_BYTES = 2000
 _PR_SET_PDEATHSIG = 1
 
@@ -40,13 +43,27 @@ def serve() -> None:
     _send(replies, {"ready": True})
     # What exists now is shared by all forks; collecting it there would copy its pages.
     gc.freeze()
+    residents = Residents(
+        Process(
+            begin=_begin,
+            await_answer=_await_answer,
+            kill=_kill,
+            outcome=_outcome,
+            tail=_tail,
+            run_job=_run_job,
+        )
+    )
     buffer = b""
     while chunk := os.read(0, 1 << 16):
         buffer += chunk
         while b"\n" in buffer:
             line, buffer = buffer.split(b"\n", 1)
             request = json.loads(line)
-            _send(replies, run_in_fork(request["job"], request["timeout_s"]))
+            job, timeout_s = request["job"], request["timeout_s"]
+            key = resident_key(job)
+            reply = residents.run(key, job, timeout_s) if key else run_in_fork(job, timeout_s)
+            _send(replies, reply)
+    # Residents end with this process, as their pipes close and the kernel is told.
     # There is nothing to clean up, and taking torch down in good order takes a while.
     os._exit(0)
 
@@ -126,19 +143,8 @@ def _child(job: Mapping[str, Any], write_end: int, log: IO[bytes]) -> None:
     """Run the job and leave; never returns."""
     code = 70
     try:
-        os.setsid()
-        _die_with_parent()
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-        gc.enable()
-
-        from paca_bench.worker import run_job
-
-        result = run_job(job)
-        sys.stdout.flush()
-        _send(write_end, result)
+        _begin(log)
+        _send(write_end, _run_job(job))
         code = 0
     except BaseException:
         import traceback
@@ -147,6 +153,25 @@ def _child(job: Mapping[str, Any], write_end: int, log: IO[bytes]) -> None:
         sys.stderr.flush()
     finally:
         os._exit(code)
+
+
+def _begin(log: IO[bytes]) -> None:
+    """In a new child: a group of its own, no input, and the log for what is printed."""
+    os.setsid()
+    _die_with_parent()
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(log.fileno(), 1)
+    os.dup2(log.fileno(), 2)
+    gc.enable()
+
+
+def _run_job(job: Mapping[str, Any]) -> dict[str, Any]:
+    from paca_bench.worker import run_job
+
+    result = run_job(job)
+    sys.stdout.flush()
+    return result
 
 
 def _die_with_parent() -> None:

@@ -1,9 +1,9 @@
 """Sends a plan's cases to workers, and keeps each result as it arrives.
 
 Order of work: what each case must cost (no timing), its memory, then latency in rounds over
-all cases, each round in a new shuffled order so that drift hits all alike, and accuracy one
-seed at a time over all cases. Every outcome goes into a journal at once, so a sweep that is
-killed goes on where it was.
+all cases, each round in a new shuffled order so that drift hits all alike, its energy, and
+accuracy one seed at a time over all cases. Every outcome goes into a journal at once, so a
+sweep that is killed goes on where it was.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ from paca_bench.plan import (
     SECONDS_PER_UNIT,
     PlannedCase,
     budget_flag,
+    energy_seconds,
     make_recipe,
     memory_seconds,
     over_budget_reason,
+    start_seconds,
     unit_seconds,
 )
 from paca_bench.record import Case, Record, Status
@@ -42,6 +44,7 @@ from paca_bench.workers import Execute, Outcome
 MEMORY_SHARE = 0.2
 # What one group's job finds out for the others too.
 _TELLING = (Status.OUT_OF_MEMORY, Status.PREDICTED_OUT_OF_MEMORY, Status.WRONG)
+_HELD_BACK = ("latency", "energy", "accuracy")
 # No worker is cut off for the budget before it had this long.
 MIN_TIMEOUT_S = 20.0
 
@@ -113,11 +116,13 @@ class Runner:
         kept = min(self._accuracy_s(fits), ACCURACY_SHARE * remaining)
         self._latency(timed, end - kept, precision=math.inf)
         self._memory(todo, end - kept)
+        self._energy(todo, end - kept)
         self._latency(timed, end - kept, self._spec.precision)
         self._accuracy(fits, end)
         # What trainings left of the time goes to what had to stand back.
         self._memory(todo, end)
         self._latency(timed, end, self._spec.precision)
+        self._energy(todo, end)
         needed = self._spec.budget_s + sum(one.wall_s for one in todo if self._starved(one))
         for one in todo:
             self._finish(one, needed)
@@ -156,8 +161,16 @@ class Runner:
         The cheapest go first: nothing here depends on the order, and more get measured.
         """
         for one in sorted(self._lacking("memory", todo), key=self._expected_call_s):
-            if self._clock() + memory_seconds(self._expected_call_s(one)) <= end:
+            seconds = memory_seconds(self._expected_call_s(one)) + start_seconds(one.case)
+            if self._clock() + seconds <= end:
                 self._job(one, "memory", {}, self._timeout(end))
+
+    def _energy(self, todo: Sequence[PlannedCase], end: float) -> None:
+        """Measure the energy of every case that wants it and lacks it, the cheapest first."""
+        for one in sorted(self._lacking("energy", todo), key=self._expected_call_s):
+            seconds = energy_seconds(self._expected_call_s(one)) + start_seconds(one.case)
+            if self._clock() + seconds <= end:
+                self._job(one, "energy", {}, self._timeout(end))
 
     def _lacking(self, group: str, todo: Sequence[PlannedCase]) -> list[PlannedCase]:
         """The cases that want ``group`` and have no outcome of it, in shuffled order."""
@@ -169,7 +182,7 @@ class Runner:
         for group in ("complexity", "memory"):
             for outcome in self._done(planned, group):
                 if outcome.status in _TELLING:
-                    groups = [g for g in planned.to_run if g in ("latency", "accuracy")]
+                    groups = [g for g in planned.to_run if g in _HELD_BACK]
                     reason = f"not tried, as for {group}: {outcome.reason}"
                     return planned.refuse(groups, outcome.status, reason)
         return planned
@@ -201,6 +214,7 @@ class Runner:
                 "slice_s": slice_s,
                 "precision": self._spec.precision,
                 "check": not self._done(one, "latency"),
+                "round": self._rounds,
             }
             self._job(one, "latency", job, self._timeout(end))
             ran = True
@@ -223,8 +237,12 @@ class Runner:
     def _expected_unit_s(self, planned: PlannedCase, slice_s: float) -> float:
         """Seconds that one more process is expected to take."""
         call_s = self._expected_call_s(planned)
-        check_s = 0.0 if self._done(planned, "latency") else CALLS_OF_CHECK * call_s
-        return unit_seconds(call_s, slice_s) + check_s
+        done = self._done(planned, "latency")
+        start_s = done[-1].seconds if done and planned.case.compile != "none" else 0.0
+        check_s = 0.0 if done else CALLS_OF_CHECK * call_s + start_seconds(planned.case)
+        # On CUDA the call is timed a second time, with a warm cache.
+        slices = 2 if planned.case.device.startswith("cuda") else 1
+        return max(unit_seconds(call_s, slices * slice_s) + check_s, start_s)
 
     def _expected_call_s(self, planned: PlannedCase) -> float:
         """Seconds of one call: as measured, or as predicted and corrected by the others."""

@@ -15,19 +15,21 @@ from paca_bench.attention.registry import mechanisms
 from paca_bench.complexity.roofline import Ceilings
 from paca_bench.data.registry import check_dataset
 from paca_bench.environment import resolve_device
-from paca_bench.errors import NothingMeasuredError, PacaBenchError, StoreError
+from paca_bench.errors import NothingMeasuredError, PacaBenchError, PluginError, StoreError
 from paca_bench.growth import growths
 from paca_bench.plan import Machine, PlannedCase, fit_budget, make_plan
 from paca_bench.plugins import load_plugins
-from paca_bench.record import Record, Status
+from paca_bench.record import DTYPES, Record, Status
 from paca_bench.spec import SweepSpec, make_spec, parse_settings, read_suite
 from paca_bench.store import RUN_FILE, RunFolder, check_free, locked
-from paca_bench.workers import Outcome, WorkerPool
+from paca_bench.units import format_seconds
+from paca_bench.workers import Execute, Outcome, WorkerPool
 
 if TYPE_CHECKING:
     from paca_bench.runner import Observer
 
 PROBE_TIMEOUT_S = 120.0
+PLUGIN_TIMEOUT_S = 60.0
 RESULTS = Path("results")
 # A run may go on only where these are what they were, or its figures would not belong together.
 FINGERPRINT = (
@@ -104,8 +106,10 @@ def sweep(
         # What takes long to import comes now, while the worker server imports torch.
         from paca_bench.runner import Runner
 
+        check_plugins(pool.execute, spec)
         _check_inputs(spec)
-        job = {"kind": "probe", "device": spec.device, "dtypes": list(spec.dtypes)}
+        dtypes = [*spec.dtypes, *(d for d in spec.autocasts if d in DTYPES)]
+        job = {"kind": "probe", "device": spec.device, "dtypes": list(dict.fromkeys(dtypes))}
         probe = pool.execute(job, PROBE_TIMEOUT_S)
         if probe.status is not Status.OK:
             raise PacaBenchError(f"the device could not be probed: {probe.reason}")
@@ -130,9 +134,11 @@ def sweep(
             run.write_header()
         runner = Runner(spec, run, pool.execute, observer or Silent())
         runner.run(planned, started)
+        seconds, inside = time.monotonic() - started, probe.seconds + runner.measured_s
         run.header["seconds"] = {
-            "sweep": time.monotonic() - started,
-            "inside_workers": probe.seconds + runner.measured_s,
+            "sweep": seconds,
+            "inside_workers": inside,
+            "ratio": seconds / inside if inside else None,
         }
         run.finish()
     if not any(record.metrics for record in run.records()):
@@ -181,6 +187,31 @@ def _check_inputs(spec: SweepSpec) -> None:
     load_plugins(spec.plugins)
     if "accuracy" in spec.metrics:
         check_dataset(spec.data)
+
+
+def check_plugins(execute: Execute, spec: SweepSpec) -> None:
+    """Load the plugins in a worker first, where they can hang or crash nothing but that.
+
+    Raises:
+        PluginError: one cannot be loaded, or does not end; or a mechanism's cost does not.
+    """
+    if not spec.plugins:
+        return
+    timeout_s = min(spec.timeout_s, PLUGIN_TIMEOUT_S)
+    job = {"kind": "plugins", "plugins": list(spec.plugins), "spec": spec.to_json()}
+    outcome = execute(job, timeout_s)
+    if outcome.status is Status.OK:
+        return
+    if outcome.status is Status.ERROR and outcome.reason.startswith("--plugin"):
+        raise PluginError(outcome.reason)
+    names = ", ".join(spec.plugins)
+    if outcome.status is Status.TIMEOUT:
+        raise PluginError(
+            f"--plugin {names}: loading it, or a mechanism's cost, did not end within "
+            f"{format_seconds(timeout_s)}; a plugin only defines and registers mechanisms, so "
+            f"take out what runs on import"
+        )
+    raise PluginError(f"--plugin {names}: loading it failed: {outcome.reason}")
 
 
 def _check_undamaged(run: RunFolder) -> None:

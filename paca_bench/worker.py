@@ -8,6 +8,7 @@ crash or a hang is seen by the fork server.
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -62,7 +63,16 @@ def run_job(job: Job) -> dict[str, Any]:
         outcome = _JOBS[job["kind"]](job)
     except Exception as error:
         outcome = Outcome(status=_status_of(error), reason=_reason_of(error))
+    if torch.cuda.is_initialized():
+        _clean_up()
     return outcome.to_json()
+
+
+def _clean_up() -> None:
+    """Leave nothing of a job on the device: its process may take another."""
+    gc.collect()
+    with contextlib.suppress(RuntimeError):  # the context is lost, and the process with it
+        torch.cuda.empty_cache()
 
 
 def _settle(job: Job) -> None:
@@ -162,7 +172,7 @@ def _energy(job: Job) -> Outcome:
     """Joules of one image, apart from all timing."""
     from paca_bench.measure.joules import measure_case_energy
 
-    metrics, details = measure_case_energy(prepare(Case.from_json(job["case"])))
+    metrics, details = measure_case_energy(Case.from_json(job["case"]))
     return Outcome(status=Status.OK, metrics=metrics, details=details)
 
 

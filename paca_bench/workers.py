@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -73,7 +74,11 @@ the job does."""
 
 
 class WorkerPool:
-    """Runs jobs in fresh processes, one at a time. Use as a context manager.
+    """Runs jobs one at a time, in fresh processes. Use as a context manager.
+
+    On CUDA the processes of a round are one, see ``residents``. What ``torch.compile`` compiles
+    is kept for the processes that follow, and for no other pool: so each sweep's first process
+    of a case says what compiling takes.
 
     Args:
         threads: intra-operation threads of each worker; 0 leaves torch's choice.
@@ -88,6 +93,7 @@ class WorkerPool:
             self._environment["OMP_NUM_THREADS"] = str(threads)
         self._server: subprocess.Popen[bytes] | None = None
         self._ready = False
+        self._compiled: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> WorkerPool:
         # Started now and waited for at the first job, so that its imports overlap with ours.
@@ -101,6 +107,9 @@ class WorkerPool:
         trace: TracebackType | None,
     ) -> None:
         self._stop()
+        if self._compiled is not None:
+            self._compiled.cleanup()
+            self._compiled = None
 
     def execute(self, job: Job, timeout_s: float) -> Outcome:
         """See ``Execute``."""
@@ -135,11 +144,15 @@ class WorkerPool:
 
     def _start(self) -> None:
         self._ready = False
+        if self._compiled is None:
+            self._compiled = tempfile.TemporaryDirectory(
+                prefix="paca-bench-compiled-", ignore_cleanup_errors=True
+            )
         self._server = subprocess.Popen(
             [sys.executable, "-m", "paca_bench.forkserver"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=self._environment,
+            env={**self._environment, "TORCHINDUCTOR_CACHE_DIR": self._compiled.name},
             # Ctrl-C reaches the sweep alone, which then ends its workers in good order.
             start_new_session=True,
         )

@@ -14,7 +14,7 @@ from paca_bench.attention import registry
 from paca_bench.record import Case, Status
 from paca_bench.workers import Job, Outcome
 
-SECONDS = {"complexity": 0.2, "memory": 0.5, "latency": 1.0, "accuracy": 4.0}
+SECONDS = {"complexity": 0.2, "memory": 0.5, "latency": 1.0, "energy": 2.0, "accuracy": 4.0}
 
 ENVIRONMENT: dict[str, Any] = {
     "cpu": "Made-up CPU",
@@ -80,6 +80,8 @@ class FakeMachine:
             return replace(ok, metrics={"macs": case.height**2}, details={"tokens": case.height})
         if group == "memory":
             return replace(ok, metrics={"peak_memory_bytes": 10 * case.height})
+        if group == "energy":
+            return replace(ok, metrics={"joules_per_image": 0.01 * case.height})
         if group == "accuracy":
             return replace(
                 ok,
@@ -113,6 +115,8 @@ class FakePool:
             details={"device": "cpu", "environment": environment, "ceilings": CEILINGS},
         )
         self.probes = 0
+        self.plugin_check = Outcome(status=Status.OK)
+        self.plugins = 0
 
     def __call__(self, threads: int, allocator: str) -> Self:
         return self
@@ -127,6 +131,9 @@ class FakePool:
         if job["kind"] == "probe":
             self.probes += 1
             return self.probe
+        if job["kind"] == "plugins":
+            self.plugins += 1
+            return self.plugin_check
         return self.machine.execute(job, timeout_s)
 
 

@@ -108,3 +108,45 @@ def test_a_group_without_outcomes_was_refused_or_interrupted(
 def test_what_was_measured_counts_more_than_a_refusal() -> None:
     one = planned("latency").refuse(["latency"], Status.OVER_BUDGET, "raise --budget")
     assert assemble(one, {"latency": [latency(1.0)]}).status is Status.OK
+
+
+# ---- what the machine did meanwhile
+
+
+def test_many_disturbed_samples_are_a_share_and_a_warning() -> None:
+    marked = latency(1.0, 1.0, disturbed=[{"1": ["waited 5 ms for a core"]}])
+    clean = latency(1.0, 1.0, disturbed=[{}])
+    details = assemble(planned("latency"), {"latency": [marked, clean]}).details
+    assert details["disturbed_share"] == 0.25
+    assert "warnings" not in details
+    details = assemble(planned("latency"), {"latency": [marked, marked, clean]}).details
+    (warning,) = details["warnings"]
+    assert warning.startswith("2 of 6 samples were disturbed, for example: waited 5 ms")
+    assert details["disturbed"] == [{"1": ["waited 5 ms for a core"]}] * 2 + [{}]
+
+
+def test_a_call_that_the_clock_cannot_tell_is_warned_of() -> None:
+    details = assemble(
+        planned("latency"), {"latency": [latency(1e-7, clock=[{"too_short": True}])]}
+    ).details
+    assert "raise --batch" in details["warnings"][0]
+
+
+def test_compile_time_is_that_of_the_first_process() -> None:
+    done = [ok(samples={"latency_s": [1.0], "compile_s": [s]}) for s in (30.0, 2.0)]
+    record = assemble(planned("latency"), {"latency": done})
+    assert record.metrics["compile_s"] == 30.0
+    assert record.samples["compile_s"] == [[30.0], [2.0]]
+
+
+@pytest.mark.parametrize(("graph", "bound"), [(1.0, True), (1.98, False), (3.0, False)])
+def test_a_call_is_launch_bound_where_a_graph_is_surely_faster(graph: float, bound: bool) -> None:
+    done = [
+        ok(samples={"latency_s": [2.1], "latency_warm_s": [warm], "latency_graph_s": [graph]})
+        for warm in (2.0, 2.001, 1.999)
+    ]
+    record = assemble(planned("latency"), {"latency": done})
+    assert record.details["launch_bound"] is bound
+    for name in ("latency_warm", "latency_graph"):
+        m = record.metrics
+        assert m[f"{name}_low_s"] <= m[f"{name}_s"] <= m[f"{name}_high_s"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -476,3 +477,41 @@ def test_the_time_before_the_runner_counts(tmp_path: Path) -> None:
     runner.run(plan(), started=machine.now - 99)
     assert set(machine.groups()) <= {"complexity", "memory"}
     assert runner.measured_s == pytest.approx(machine.now - 1000)
+
+
+# ---- energy
+
+
+def test_energy_is_measured_once_a_case_after_its_latency_and_not_unless_asked(
+    tmp_path: Path,
+) -> None:
+    planned = [dataclasses.replace(p, groups=(*p.groups, "energy")) for p in plan()]
+    machine = FakeMachine()
+    run = sweep(tmp_path / "run", machine, planned)
+    assert sorted(machine.cases("energy")) == sorted(p.case.id for p in planned)
+    assert machine.groups().index("energy") > machine.groups().index("latency")
+    record = by_case(run)["host-nano/vit/64/forward/b1/float32/cpu"]
+    assert record.metrics["joules_per_image"] == pytest.approx(0.64)
+    assert machine.cases("energy")
+    without = FakeMachine()
+    sweep(tmp_path / "other", without, plan())
+    assert not without.cases("energy")
+
+
+def test_a_machine_without_counters_says_so_and_nothing_is_zero(tmp_path: Path) -> None:
+    absent = Outcome(status=Status.NOT_SUPPORTED, reason="no RAPL package")
+    planned = [dataclasses.replace(p, groups=(*p.groups, "energy")) for p in plan("vit")]
+    run = sweep(tmp_path / "run", FakeMachine(fails={("vit", "energy"): lambda _: absent}), planned)
+    for record in run.records():
+        assert record.statuses["energy"] is Status.NOT_SUPPORTED
+        assert record.reasons["energy"] == "no RAPL package"
+        assert "joules_per_image" not in record.metrics
+        assert record.statuses["latency"] is Status.OK
+
+
+def test_each_round_is_numbered_for_workers_that_stay(tmp_path: Path) -> None:
+    machine = FakeMachine()
+    sweep(tmp_path / "run", machine, plan())
+    numbers = [job["round"] for _, job in machine.jobs if job["kind"] == "latency"]
+    assert numbers == sorted(numbers)
+    assert len(set(numbers)) == 3

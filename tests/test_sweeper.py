@@ -220,3 +220,37 @@ def test_a_preview_plans_and_leaves_nothing(
 def test_a_run_file_is_readable_json(tmp_path: Path, pool: FakePool) -> None:
     out = sweep(out=tmp_path / "run", **TINY)
     assert json.loads((out / "run.json").read_text())["schema"] == 1
+
+
+# ---- plugins are tried in a worker first
+
+
+@pytest.mark.parametrize(
+    ("outcome", "message"),
+    [
+        (Outcome(status=Status.TIMEOUT, reason="no result"), "did not end within 5.00 s"),
+        (Outcome(status=Status.CRASH, reason="killed by SIGSEGV"), "failed: killed by SIGSEGV"),
+        (Outcome(status=Status.ERROR, reason="--plugin x.py, line 3: boom"), "^--plugin x.py, lin"),
+    ],
+)
+def test_a_plugin_that_a_worker_cannot_load_is_refused(
+    tmp_path: Path, pool: FakePool, outcome: Outcome, message: str
+) -> None:
+    plugin = tmp_path / "x.py"
+    plugin.write_text("raise SystemExit('the sweep must not load this')")
+    pool.plugin_check = outcome
+    with pytest.raises(PluginError, match=message):
+        sweep(out=tmp_path / "run", plugin=str(plugin), timeout="5s", **TINY)
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_plugins_nothing_is_tried(tmp_path: Path, pool: FakePool) -> None:
+    sweep(out=tmp_path / "run", **TINY)
+    assert pool.plugins == 0
+
+
+def test_a_run_says_what_the_sweep_took_beside_its_measurements(
+    tmp_path: Path, pool: FakePool
+) -> None:
+    seconds = RunFolder.open(sweep(out=tmp_path / "run", **TINY)).header["seconds"]
+    assert seconds["ratio"] == pytest.approx(seconds["sweep"] / seconds["inside_workers"])

@@ -13,7 +13,8 @@ from paca_bench.measure.energy import Absent, Energy, Meter, cpu_meter, gpu_mete
 from paca_bench.measure.execution import executing
 from paca_bench.measure.latency import make_call
 from paca_bench.measure.nvml import open_gpu
-from paca_bench.measure.prepare import Prepared
+from paca_bench.measure.prepare import prepare
+from paca_bench.record import Case
 
 SPAN_S = 1.0
 # Each end of a span may miss what passes in one interval of the counter: 4% of this many.
@@ -24,16 +25,17 @@ LOOKS_PER_SPAN = 20
 Call = Callable[[], object]
 
 
-def measure_case_energy(prepared: Prepared) -> tuple[dict[str, float], dict[str, Any]]:
+def measure_case_energy(case: Case) -> tuple[dict[str, float], dict[str, Any]]:
     """Joules of one image: metrics and details.
 
     Raises:
         UnsupportedError: nothing counts energy here, or it cannot be read.
+        SpecError: the case cannot be built.
     """
-    case = prepared.case
     meter = open_meter(case.device)
     if isinstance(meter, Absent):
         raise UnsupportedError(meter.reason)
+    prepared = prepare(case)
     call, between = make_call(prepared.module, prepared.x, case.mode)
     on_cuda = case.device.startswith("cuda")
     with executing(case):
