@@ -22,7 +22,7 @@ from paca_bench.environment import available_memory, describe_environment, resol
 from paca_bench.errors import DisagreementError, PacaBenchError, UnsupportedError
 from paca_bench.measure.calibrate import measure_ceilings
 from paca_bench.measure.check import WrongResult
-from paca_bench.measure.execution import Recompiled, is_not_had
+from paca_bench.measure.execution import Recompiled, not_had
 from paca_bench.measure.failure import is_out_of_memory
 from paca_bench.measure.prepare import prepare
 from paca_bench.measure.recipe import Recipe
@@ -229,7 +229,7 @@ def _accuracy(job: Job) -> Outcome:
 def _status_of(error: Exception) -> Status:
     if isinstance(error, WrongResult | DisagreementError):
         return Status.WRONG
-    if isinstance(error, UnsupportedError | NotImplementedError) or is_not_had(error):
+    if isinstance(error, UnsupportedError | NotImplementedError) or not_had(error):
         return Status.NOT_SUPPORTED
     return Status.OUT_OF_MEMORY if is_out_of_memory(error) else Status.ERROR
 
@@ -238,6 +238,8 @@ def _reason_of(error: Exception) -> str:
     """The message on one line; for what is not ours, with its type and the place it came from."""
     if isinstance(error, PacaBenchError | WrongResult | Recompiled):
         return " ".join(str(error).split())
+    if lacking := not_had(error):
+        return lacking
     text = (str(error).strip().splitlines() or [""])[0]
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""

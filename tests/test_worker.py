@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from typing import Any
 
 import pytest
+import torch
 
 from paca_bench import worker
 from paca_bench.complexity.memory import predict_case_memory
+from paca_bench.measure import joules, timing
+from paca_bench.measure.energy import Absent, CounterMeter
+from paca_bench.measure.execution import no_recompilation
 from paca_bench.record import Case, Status
+from paca_bench.spec import make_spec
 from paca_bench.worker import run_job
 from paca_bench.workers import Outcome
 from tests.complexity.test_memory import make_case
@@ -60,3 +67,118 @@ def test_the_probe_measures_the_dtypes_that_are_asked_for() -> None:
     assert set(ceilings["macs_per_s"]) == {"float32", "float64"}
     assert all(rate > 0 for rate in ceilings["macs_per_s"].values())
     assert all(size > 0 and rate > 0 for size, rate in ceilings["bytes_per_s"])
+
+
+# ---- ways to execute
+
+LATENCY: dict[str, Any] = {"slice_s": 0.01, "precision": 0.5, "check": True}
+
+
+def tiny(**changes: Any) -> Case:
+    return make_case("vit", height=64, width=64, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"kernel": "math"}, "math"),
+        ({"kernel": "flash"}, "flash (CPU)"),
+        ({"kernel": "math", "mode": "train"}, "math"),
+        ({"autocast": "bfloat16"}, "flash (CPU)"),
+        ({"autocast": "bfloat16", "mode": "train"}, "flash (CPU)"),
+        ({"level": "host", "memory_format": "channels_last"}, "flash (CPU)"),
+    ],
+)
+def test_a_way_to_execute_is_checked_and_its_kernel_named(
+    changes: dict[str, Any], path: str
+) -> None:
+    outcome = run(tiny(**changes), "latency", **LATENCY)
+    assert outcome.status is Status.OK, outcome.reason
+    assert outcome.details["kernel_path"] == path
+    assert outcome.details["checked"] == "float64"
+
+
+def test_a_kernel_that_a_cpu_has_not_is_not_supported() -> None:
+    outcome = run(tiny(kernel="efficient"), "latency", **LATENCY)
+    assert outcome.status is Status.NOT_SUPPORTED
+    assert "--kernel auto" in outcome.reason
+
+
+def compile_with(monkeypatch: pytest.MonkeyPatch, backend: Any) -> None:
+    """Inductor takes ten seconds for a layer; tracing and guarding are the same without it."""
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda module, mode: real(module, backend=backend))
+
+
+def test_compiling_has_its_time_and_is_over_before_the_first_sample(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compile_with(monkeypatch, "eager")
+    outcome = run(tiny(compile="default", mode="train"), "latency", **LATENCY)
+    assert outcome.status is Status.OK, outcome.reason
+    (seconds,) = outcome.samples["compile_s"]
+    assert seconds > 0
+    assert outcome.samples["latency_s"]
+
+
+def test_a_call_that_compiles_anew_while_it_is_timed_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counts = itertools.count()
+    monkeypatch.setattr(
+        timing, "no_recompilation", lambda case: no_recompilation(case, lambda: next(counts))
+    )
+    compile_with(monkeypatch, "eager")
+    outcome = run(tiny(compile="default"), "latency", **LATENCY)
+    assert outcome.status is Status.ERROR
+    assert outcome.reason.startswith("torch.compile compiled 1 graph again")
+    assert not outcome.samples
+
+
+def test_without_a_compiler_compiling_is_not_supported(monkeypatch: pytest.MonkeyPatch) -> None:
+    class InvalidCxxCompiler(RuntimeError):
+        pass
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        raise InvalidCxxCompiler("No working C++ compiler found")
+
+    compile_with(monkeypatch, backend)
+    outcome = run(tiny(compile="default"), "latency", **LATENCY)
+    assert outcome.status is Status.NOT_SUPPORTED, outcome.reason
+    assert "install g++" in outcome.reason
+
+
+# ---- what a process reports of itself
+
+
+def test_a_latency_says_what_the_machine_and_the_clock_did() -> None:
+    details = run(tiny(), "latency", **LATENCY).details
+    (spans,) = details["conditions"]
+    assert sum(span["samples"] for span in spans) >= 1
+    assert len(details["disturbed"]) == 1
+    (clock,) = details["clock"]
+    assert clock["overhead_s"] > 0
+    assert clock["too_short"] is False
+
+
+def test_energy_is_measured_or_its_absence_has_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joules, "open_meter", lambda device: Absent("nothing counts here"))
+    outcome = run(tiny(), "energy")
+    assert outcome.status is Status.NOT_SUPPORTED
+    assert outcome.reason == "nothing counts here"
+    monkeypatch.setattr(joules, "SPAN_S", 0.02)
+    meter = CounterMeter(time.perf_counter, 1e-4, "one watt")
+    monkeypatch.setattr(joules, "open_meter", lambda device: meter)
+    outcome = run(tiny(batch=2), "energy")
+    assert outcome.status is Status.OK, outcome.reason
+    energy = outcome.details["energy"]
+    assert energy["method"] == "one watt"
+    assert energy["watts"] == pytest.approx(1.0, rel=0.01)
+    joules_in_all = outcome.metrics["joules_per_image"] * 2 * energy["calls"]
+    assert joules_in_all == pytest.approx(energy["seconds"], rel=0.01)
+
+
+def test_plugins_are_asked_what_they_cost_and_what_the_settings_lack_is_not_theirs() -> None:
+    for settings in ({"res": "64"}, {"res": "64", "mechanism": "unknown"}):
+        job = {"kind": "plugins", "plugins": [], "spec": make_spec(settings).to_json()}
+        assert Outcome.from_json(run_job(job)).status is Status.OK

@@ -21,18 +21,26 @@ _BACKENDS = {
     "efficient": SDPBackend.EFFICIENT_ATTENTION,
     "math": SDPBackend.MATH,
 }
-# What torch says where the one kernel that was asked for does not take the inputs; where the
-# compiler that ``torch.compile`` needs is missing; where a model cannot be compiled at all.
-_NOT_HAD = (
-    "No viable backend for scaled_dot_product_attention",
-    "No available kernel",
-    "InvalidCxxCompiler",
-    "No working C++ compiler found",
-    "CppCompileError",
-    "C++ compile error",
-    "TritonMissing",
-    "Cannot find a working triton installation",
+_NO_KERNEL = (
+    "the attention kernel that was asked for does not exist on this device, or does not take "
+    "this call; take --kernel auto"
 )
+_NO_COMPILER = "torch.compile finds no C++ compiler; install g++ or clang, or set CXX"
+_NO_HEADERS = (
+    "torch.compile's C++ compiler failed, which is often for lack of Python's headers (Python.h)"
+)
+_NO_TRITON = "torch.compile needs Triton on CUDA; install triton"
+# What torch says where something is missing -> what is.
+_NOT_HAD = {
+    "No viable backend for scaled_dot_product_attention": _NO_KERNEL,
+    "No available kernel": _NO_KERNEL,
+    "InvalidCxxCompiler": _NO_COMPILER,
+    "No working C++ compiler found": _NO_COMPILER,
+    "CppCompileError": _NO_HEADERS,
+    "C++ compile error": _NO_HEADERS,
+    "TritonMissing": _NO_TRITON,
+    "Cannot find a working triton installation": _NO_TRITON,
+}
 
 
 class Recompiled(Exception):
@@ -137,12 +145,13 @@ def no_recompilation(case: Case, graphs: Callable[[], int] = compiled_graphs) ->
         )
 
 
-def is_not_had(error: BaseException) -> bool:
-    """True if ``error`` says that this device or installation has no such execution."""
+def not_had(error: BaseException) -> str:
+    """What this device or installation lacks, if ``error`` says that it does; empty if not."""
     seen: BaseException | None = error
     while seen is not None:
         text = f"{type(seen).__name__}: {seen}"
-        if any(words in text for words in _NOT_HAD):
-            return True
+        for words, reason in _NOT_HAD.items():
+            if words in text:
+                return reason
         seen = seen.__cause__
-    return False
+    return ""
