@@ -21,6 +21,10 @@ _MOST_CURVES = 2
 # A residual below this is the arithmetic's.
 _EXACT = 1e-6
 
+_EXACT_COSTS = {
+    "macs": "fewer MACs",
+    "predicted_peak_memory_bytes": "a lower predicted peak memory",
+}
 _CLAIMED = {"latency_s": "latency", "macs": "MACs"}
 _VERDICTS = {
     Claim.HOLDS: "holds",
@@ -105,6 +109,27 @@ def crossover_sentence(scene: Scene) -> str | None:
     if found is None:
         return f"{rest[0]} and {first} share no measured resolution, so none can overtake."
     return _crossover_text(found, rest[0], first)
+
+
+def exact_crossover_sentence(scene: Scene) -> str | None:
+    """From which resolution the second label in focus costs less, in what is exactly known."""
+    parts = []
+    for metric, noun in _EXACT_COSTS.items():
+        first, *rest = focus(measured(scene.rows, metric)) or [""]
+        if not rest:
+            continue
+        axes = scene.axes
+        found = crossovers(
+            scene.rows, metric, rest[0], first, mode=axes["mode"], level=axes["level"]
+        )
+        if found is None or not (leader := found.always or found.cheaper):
+            continue
+        other = first if leader == rest[0] else rest[0]
+        where = f"at all {found.points} resolutions"
+        if not found.always:
+            where = f"from {found.high:.0f} px on (more at {found.low:.0f} px)"
+        parts.append(f"{leader} has {noun} than {other} {where}")
+    return f"Exactly, without sampling error: {'; '.join(parts)}." if parts else None
 
 
 def _exponents(scene: Scene) -> str:

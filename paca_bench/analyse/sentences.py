@@ -70,7 +70,10 @@ def latency_sentence(scene: Scene) -> str | None:
 def macs_sentence(scene: Scene) -> str | None:
     """Which label needs the fewest multiply-accumulates: for runs without any latency."""
     text = _exact(scene, "macs", "MACs", format_count, "one image forward, counted exactly")
-    return text and f"No latency was measured, so nothing is said about speed. {text}"
+    said = "No latency was measured, so nothing is said about speed."
+    if asked(scene.rows, "latency_s").empty:
+        said = "Nothing was run: this follows from closed forms alone."
+    return text and f"{said} {text}"
 
 
 def memory_sentence(scene: Scene) -> str | None:

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from paca_bench.analyse.curves import Row, asked, group_of, measured, records
-from paca_bench.analyse.growth import claim_sentence, crossover_sentence, growth_sentences
+from paca_bench.analyse.growth import (
+    claim_sentence,
+    crossover_sentence,
+    exact_crossover_sentence,
+    growth_sentences,
+)
 from paca_bench.analyse.scene import Scene, main_scene
 from paca_bench.analyse.sentences import (
     accuracy_sentence,
@@ -56,7 +61,8 @@ def verdict(df: pd.DataFrame) -> Verdict:
         timed = latency_sentence(scene)
         lines.append(timed or macs_sentence(scene))
         if lines[0]:
-            lines += [*growth_sentences(scene), claim_sentence(scene), crossover_sentence(scene)]
+            overtaken = crossover_sentence(scene) if timed else exact_crossover_sentence(scene)
+            lines += [*growth_sentences(scene), claim_sentence(scene), overtaken]
         lines.append(memory_sentence(scene))
     lines.append(accuracy_sentence(scene, df))
     if scene is not None:

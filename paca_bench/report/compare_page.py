@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 from markupsafe import Markup
@@ -21,7 +20,7 @@ from paca_bench.compare.wording import (
     sentences,
     static_text,
 )
-from paca_bench.report.page import check_target, environment, policy, source, write_atomically
+from paca_bench.report.page import environment, policy, source
 from paca_bench.units import format_seconds
 from paca_bench.version import package_version
 
@@ -71,17 +70,6 @@ class CaseView:
     detectable: str
     note: str
     drawing: Drawing | None
-
-
-def write_comparison(comparison: Comparison, output: Path) -> Path:
-    """Write the comparison to one HTML file that makes no request to anywhere.
-
-    Raises:
-        StoreError: ``output`` cannot be written.
-    """
-    check_target(output)
-    write_atomically(output, render(comparison))
-    return output
 
 
 def render(comparison: Comparison) -> str:

@@ -19,7 +19,7 @@ from paca_bench.report.traces import HOVER, Dashes, Styles, Trace, by_curve, sca
 # What a power law of any interest lies within; noise may lie far outside.
 _SHOWN = (-0.5, 3.0)
 _LEAST_SHOWN = (0.4, 2.15)
-_REFERENCES = ((1.0, "linear"), (2.0, "quadratic"))
+_REFERENCES = ((1.0, "∝ N"), (2.0, "∝ N²"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,16 +157,17 @@ def _add_references(figure: Figure, sides: dict[float, str]) -> None:
     for value, name in _REFERENCES:
         figure["data"].append(
             scatter(
-                x=[min(sides), max(sides)],
+                x=[min(sides), max(sides) * 1.005],
                 y=[value, value],
                 mode="lines+text",
                 text=["", name],
                 name=name,
-                textposition="top left",
+                textposition="middle right",
                 textfont={"color": MUTED, "size": 11},
                 line={"color": MUTED, "width": 1, "dash": "dot"},
                 hoverinfo="skip",
                 showlegend=False,
+                cliponaxis=False,
                 meta={"reference": value},
             )
         )

@@ -56,7 +56,7 @@ def roofline(
                     f"roofline-{len(charts)}",
                     f"{place.title}, {mode}",
                     figure,
-                    caption=_above(points),
+                    caption=" ".join([*_copies(ceilings, dashes), *_above(points)]),
                 )
             )
             weights.append((place.level == "host", mode == "forward", len(points)))
@@ -83,7 +83,7 @@ def roofline_figure(
         2 * one.macs_per_s[dtype] / rate
         for one in used.values()
         if one.macs_per_s.get(dtype)
-        for _, rate in _slopes(one)
+        for *_, rate in _slopes(one)
     ]
     peaks = [2 * one.macs_per_s[dtype] for one in used.values() if one.macs_per_s.get(dtype)]
     size, unit = next((u for u in _UNITS if max(*rates, *peaks, 0.0) >= u[0]), _UNITS[-1])
@@ -96,7 +96,7 @@ def roofline_figure(
         logs = [math.log10(end) for end in ends]
         set_axis(figure, name, title, type="log", range=logs, **one_two_five(ends))
     for run, one in used.items():
-        figure["data"] += _roofs(one, dtype, (left, right), size, dashes[run])
+        figure["data"] += _roofs(one, dtype, (left, right), bottom, size, dashes[run])
     for (label, run), curve in by_curve(points, styles, dashes).items():
         figure["data"].append(_points(label, run, curve, size, styles, dashes))
     return figure
@@ -114,51 +114,51 @@ def _rate(row: Row) -> float:
     return float(2 * row["batch"] * macs / row["latency_s"])
 
 
-def _slopes(ceilings: Ceilings) -> list[tuple[str, float]]:
-    """Named rates in bytes a second: of the largest copy, and of the fastest if it is faster."""
+def _slopes(ceilings: Ceilings) -> list[tuple[str, int, float]]:
+    """Name, bytes and bytes a second of the largest copy, and of the fastest if it is faster."""
     largest, memory = ceilings.bytes_per_s[-1]
     size, cache = max(ceilings.bytes_per_s, key=lambda point: point[1])
-    named = [(f"memory, copies of {format_bytes(largest)}", memory)]
+    named = [("memory", largest, memory)]
     if cache > 1.05 * memory:
-        named.append((f"cache, copies of {format_bytes(size)}", cache))
+        named.append(("cache", size, cache))
     return named
 
 
 def _roofs(
-    ceilings: Ceilings, dtype: str, span: tuple[float, float], size: float, dash: str
+    ceilings: Ceilings,
+    dtype: str,
+    span: tuple[float, float],
+    bottom: float,
+    size: float,
+    dash: str,
 ) -> list[Trace]:
     left, right = span
     peak = 2 * ceilings.macs_per_s.get(dtype, math.inf)
     traces = []
-    for name, rate in _slopes(ceilings):
-        end = min(peak / rate, right)
-        text = f"{name}: {format_count(rate, 'B/s')}"
-        traces.append(_roof([left, end], [left * rate / size, end * rate / size], text, dash, 0))
+    for name, _, rate in _slopes(ceilings):
+        start, end = max(left, bottom * size / rate), min(peak / rate, right)
+        x = [start, math.sqrt(start * end), end]
+        text = ["", f"{name} {format_count(rate, 'B/s')}", ""]
+        traces.append(_roof(x, [rate * at / size for at in x], text, "bottom right", dash))
     if math.isfinite(peak):
-        start = peak / max(rate for _, rate in _slopes(ceilings))
-        text = f"{dtype} products: {format_count(peak, 'FLOP/s')}"
-        traces.append(_roof([start, right], [peak / size] * 2, text, dash, 1))
+        start = peak / max(rate for *_, rate in _slopes(ceilings))
+        text = ["", f"{dtype} products {format_count(peak, 'FLOP/s')}"]
+        traces.append(_roof([start, right], [peak / size] * 2, text, "top left", dash))
     return traces
 
 
-def _roof(x: list[float], y: list[float], name: str, dash: str, labelled: int) -> Trace:
-    """A line with its name in the middle of a sloping one, at the end of a flat one."""
-    if labelled == 0:
-        x = [x[0], math.sqrt(x[0] * x[1]), x[1]]
-        y = [y[0], math.sqrt(y[0] * y[1]), y[1]]
-    text = [""] * len(x)
-    text[-1 if labelled else 1] = name
+def _roof(x: list[float], y: list[float], text: list[str], where: str, dash: str) -> Trace:
     return scatter(
         x=x,
         y=y,
         mode="lines+text",
-        name=name,
+        name=max(text, key=len),
         text=text,
-        textposition="top left",
+        textposition=where,
         textfont={"color": MUTED, "size": 11},
         line={"color": MUTED, "width": 1.5, "dash": dash},
         hoverinfo="skip",
-        meta={"roof": name},
+        meta={"roof": True},
     )
 
 
@@ -206,16 +206,26 @@ def _hover(row: Row, run: str, dashes: Dashes) -> str:
     return "<br>".join(lines)
 
 
-def _above(points: list[Row]) -> str:
+def _copies(ceilings: Mapping[str, Ceilings], dashes: Dashes) -> list[str]:
+    """Of which size the copies were that the slopes are named by."""
+    texts = []
+    for run, one in ceilings.items():
+        of_run = f"of run {run}" if len(dashes) > 1 else ""
+        sizes = (f"{name}, copies of {format_bytes(size)}" for name, size, _ in _slopes(one))
+        texts.append(f"Ceilings {of_run}: {'; '.join(sizes)}.".replace(" :", ":"))
+    return texts
+
+
+def _above(points: list[Row]) -> list[str]:
     """A caution where something was faster than the device was measured to allow."""
     above = [r for r in points if is_number(r["roof_share"]) and r["roof_share"] > 1]
     if not above:
-        return ""
+        return []
     worst = max(above, key=lambda row: float(row["roof_share"]))
-    count = f"{len(above)} of {len(points)} points lie"
-    return (
-        f"{count if len(points) > 1 else 'The point lies'} above 100% of the roof, the farthest "
-        f"{worst['label']} at {resolution_text(worst)} px with "
-        f"{format_percent(worst['roof_share'])}: the ceilings were measured while the machine "
-        "was busy, so they are too low; measure again on an idle one."
-    )
+    where = f"{len(above)} of {len(points)} points" if len(points) > 1 else "The point"
+    return [
+        f"{where} above 100% of the roof, the farthest {worst['label']} at "
+        f"{resolution_text(worst)} px with {format_percent(worst['roof_share'])}: the ceilings "
+        "were measured while the machine was busy, so they are too low; measure again on an "
+        "idle one."
+    ]
