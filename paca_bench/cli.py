@@ -301,6 +301,54 @@ def report(
     typer.echo(f"Report: {write_report(runs, output)}")
 
 
+@app.command()
+def compare(
+    base: Annotated[
+        Path,
+        typer.Argument(
+            help="A run folder, a pytest-benchmark JSON file, or a folder of either.",
+            show_default=False,
+        ),
+    ],
+    new: Annotated[Path, typer.Argument(help="The same, of what is new.", show_default=False)],
+    fail_on: Annotated[
+        Text, _option("What fails.  [default: latency>5%,macs>0,params>0,memory>1%]")
+    ] = None,
+    q: Annotated[
+        float | None, _option("False discovery rate over all cases, two-sided.  [default: 0.02]")
+    ] = None,
+    allow_different: Annotated[
+        bool, _option("Compare latencies of different conditions too.", "--allow-different")
+    ] = False,
+    strict: Annotated[bool, _option("Exit 4 if anything stays open.", "--strict")] = False,
+    markdown: Annotated[Path | None, _option("Write Markdown for a pull request.")] = None,
+    html: Annotated[Path | None, _option("Write one HTML file, with all samples.")] = None,
+    json: Annotated[Path | None, _option("Write JSON.")] = None,
+    junit: Annotated[Path | None, _option("Write JUnit XML.")] = None,
+    github: Annotated[
+        bool, _option("Print annotations, and write the step summary.", "--github")
+    ] = False,
+) -> None:
+    """Which cases of NEW are slower than BASE, and which counts changed; exit 1 if one is."""
+    from rich.console import Console
+
+    from paca_bench.compare import compare as compared
+    from paca_bench.compare.output import check_targets, write_github, write_outputs
+    from paca_bench.compare.text import print_comparison
+
+    targets = {"markdown": markdown, "html": html, "json": json, "junit": junit}
+    outputs = {kind: path for kind, path in targets.items() if path is not None}
+    check_targets(outputs)
+    settings = {"fail_on": fail_on, "q": q}
+    given: dict[str, Any] = {k: v for k, v in settings.items() if v is not None}
+    result = compared(base, new, allow_different=allow_different, strict=strict, **given)
+    print_comparison(result, Console())
+    write_outputs(result, outputs)
+    if github:
+        write_github(result)
+    raise typer.Exit(result.exit_code)
+
+
 @app.command("list")
 def list_(
     kind: Annotated[
@@ -386,6 +434,36 @@ def verify(
         print_verification(rows)
     if verifying.worst(rows) == verifying.OUT:
         raise typer.Exit(1)
+
+
+@app.command()
+def doctor(
+    device: Annotated[Text, _option("auto, cpu, cuda or cuda:INDEX.  [default: auto]")] = None,
+    threads: Annotated[Text, _option("CPU threads; 0 for all.  [default: 0]")] = None,
+    seconds: Annotated[
+        Text, _option("How long the experiment may take: 20s, 1m.  [default: 45s]")
+    ] = None,
+    json: Annotated[bool, _option("Print one JSON object.", "--json")] = False,
+) -> None:
+    """How small a change this machine can show, what disturbs it, and the commands that mend it."""
+    from rich.console import Console
+
+    from paca_bench.axes import parse_duration
+    from paca_bench.doctor.diagnose import SECONDS, diagnose
+    from paca_bench.doctor.text import print_diagnosis
+    from paca_bench.spec import parse_settings
+
+    given = {"device": device, "threads": threads}
+    settings = parse_settings({name: value for name, value in given.items() if value is not None})
+    diagnosis = diagnose(
+        settings.get("device", "auto"),
+        settings.get("threads", 0),
+        SECONDS if seconds is None else parse_duration(seconds, "--seconds"),
+    )
+    if json:
+        _print_json(diagnosis.to_json())
+    else:
+        print_diagnosis(diagnosis, Console())
 
 
 @app.command()
