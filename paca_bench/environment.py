@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 
 from paca_bench.errors import SpecError
+from paca_bench.measure.system_files import read_int, read_text
 from paca_bench.version import package_version
 
 _CGROUP = Path("/sys/fs/cgroup")
@@ -38,6 +39,7 @@ def describe_environment(device: str) -> dict[str, Any]:
         "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
         "threads": torch.get_num_threads(),
         "flush_denormal": True,
+        **cpu_settings(),
         "malloc": {k: v for k, v in os.environ.items() if k.startswith("MALLOC_")},
         "device": device,
     }
@@ -84,6 +86,40 @@ def cpu_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def cpu_settings(sys: Path = Path("/sys"), proc: Path = Path("/proc")) -> dict[str, Any]:
+    """What decides how steady a CPU is; see ``paca-bench doctor`` for what each means.
+
+    ``governors`` of the CPUs, ``boost`` (frequencies above the nominal one), ``clocksource``,
+    and ``hypervisor``: False on bare metal, the vendor or True in a virtual machine. None
+    where the kernel does not say.
+    """
+    cpus = sys / "devices/system/cpu"
+    governors = {read_text(path) for path in cpus.glob("cpu[0-9]*/cpufreq/scaling_governor")}
+    no_turbo = read_int(cpus / "intel_pstate/no_turbo")
+    boost = read_int(cpus / "cpufreq/boost") if no_turbo is None else 1 - no_turbo
+    clock = sys / "devices/system/clocksource/clocksource0/current_clocksource"
+    return {
+        "governors": sorted(filter(None, governors)) or None,
+        "boost": None if boost is None else bool(boost),
+        "clocksource": read_text(clock),
+        "hypervisor": _hypervisor(sys, proc),
+    }
+
+
+def _hypervisor(sys: Path, proc: Path) -> str | bool | None:
+    """From the flag that each hypervisor sets for its guests, on x86; elsewhere unknown."""
+    flags = [
+        line.partition(":")[2].split()
+        for line in (read_text(proc / "cpuinfo") or "").splitlines()
+        if line.startswith("flags")
+    ]
+    if not flags:
+        return None
+    if "hypervisor" not in flags[0]:
+        return False
+    return read_text(sys / "class/dmi/id/sys_vendor") or True
 
 
 def available_memory() -> int:

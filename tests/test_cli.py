@@ -15,10 +15,14 @@ from typing import Any
 import pytest
 
 from paca_bench import attention_cost, cli, load_results, sweeper
+from paca_bench.doctor import diagnose
+from paca_bench.doctor.diagnose import run_doctor
+from paca_bench.doctor.finding import Diagnosis
 from paca_bench.record import Status
 from paca_bench.store import RunFolder
 from paca_bench.workers import Outcome
 from tests.builders import make_record, make_run
+from tests.doctor.fakes import Patient
 from tests.fakes import FakeMachine, FakePool, own_registry
 from tests.test_store import snapshot
 
@@ -77,7 +81,7 @@ def is_one_line(result: Result, says: str) -> None:
 
 # ---- help and version
 
-COMMANDS = ("sweep", "report", "list", "explain", "clusters")
+COMMANDS = ("sweep", "report", "list", "explain", "doctor", "clusters")
 
 
 @pytest.mark.parametrize("command", [(), *((c,) for c in COMMANDS)])
@@ -468,3 +472,47 @@ def test_as_a_process(tmp_path: Path, arguments: list[str], code: int, says: str
     assert says in done.stderr
     assert done.stderr.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["bad.py"]
+
+
+# ---- doctor
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Any, ...]]:
+    """What the doctor was asked; it examines a patient of cardboard instead of this machine."""
+    calls: list[tuple[Any, ...]] = []
+    patient = Patient(tmp_path / "system", noise=0.01)
+
+    def examine(*arguments: Any) -> Diagnosis:
+        calls.append(arguments)
+        return run_doctor(patient.execute, sources=patient.sources(), seconds=5.0)
+
+    monkeypatch.setattr(diagnose, "diagnose", examine)
+    return calls
+
+
+def test_the_doctor_prints_its_verdict_or_one_json_object(
+    run: Run, asked: list[tuple[Any, ...]]
+) -> None:
+    result = run("doctor")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith("quiet: the smallest change")
+    told = json.loads(run("doctor", "--json").out)
+    assert told["verdict"] == "quiet"
+    assert told["findings"]
+    assert asked == [("auto", 0, diagnose.SECONDS)] * 2
+
+
+def test_the_doctor_is_told_what_to_examine(run: Run, asked: list[tuple[Any, ...]]) -> None:
+    run("doctor", "--device", "cpu", "--threads", "2", "--seconds", "1m")
+    assert asked == [("cpu", 2, 60.0)]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--device", "tpu"), ("--threads", "x"), ("--seconds", "soon")]
+)
+def test_the_doctor_names_a_wrong_option(
+    run: Run, asked: list[tuple[Any, ...]], option: str, value: str
+) -> None:
+    is_one_line(run("doctor", option, value), says=f"{option} {value!r}")
+    assert not asked
