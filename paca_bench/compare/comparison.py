@@ -81,6 +81,7 @@ class CasePair:
         judgement: of the latency; None where not timed on both sides, or refused.
         is_refused: timed on both sides, under conditions that differ.
         broken: what was measured on one side and broke on the other, in words.
+        lost: names that a rule is about and that BASE has, and NEW has not, for no failure.
     """
 
     base: SideCase
@@ -89,6 +90,7 @@ class CasePair:
     differences: tuple[Difference, ...]
     is_refused: bool
     broken: tuple[str, ...]
+    lost: tuple[str, ...]
     judgement: Judgement | None = None
 
     @property
@@ -178,8 +180,9 @@ class Comparison:
         refused = LATENCY in self.rules and bool(self.refused)
         if not self.compared or self.broken or refused:
             return NOTHING
-        is_open = LATENCY in self.rules and self.count(Change.INCONCLUSIVE) > 0
-        return UNDECIDED if self.strict and (is_open or bool(self.only_base)) else CLEAN
+        inconclusive = LATENCY in self.rules and self.count(Change.INCONCLUSIVE) > 0
+        is_open = inconclusive or bool(self.only_base) or any(case.lost for case in self.cases)
+        return UNDECIDED if self.strict and is_open else CLEAN
 
     @property
     def detectable(self) -> tuple[float, float] | None:
@@ -250,6 +253,7 @@ def _case_pair(
 ) -> CasePair:
     differences = tuple(_differences(base, new))
     differing = {difference.name for difference in differences}
+    broken = tuple(_broken(base, new, rules))
     return CasePair(
         base=base,
         new=new,
@@ -262,7 +266,8 @@ def _case_pair(
         ),
         differences=differences,
         is_refused=bool(differences and base.processes and new.processes and not allow_different),
-        broken=tuple(_broken(base, new, rules)),
+        broken=broken,
+        lost=() if broken else tuple(_lost(base, new, rules)),
     )
 
 
@@ -288,3 +293,12 @@ def _broken(base: SideCase, new: SideCase, rules: Mapping[str, Rule]) -> Iterato
                 status, reason = failure
                 why = f" ({reason})" if reason else ""
                 yield f"{group} on {side}: {status.value.replace('_', ' ')}{why}"
+
+
+def _lost(base: SideCase, new: SideCase, rules: Mapping[str, Rule]) -> Iterator[str]:
+    for name in rules:
+        if name == LATENCY:
+            if base.processes and not new.processes:
+                yield name
+        elif name in base.statics and name not in new.statics:
+            yield name

@@ -85,6 +85,8 @@ def _open(comparison: Comparison) -> Iterator[str]:
         yield f"latency of {cases(count)} is inconclusive"
     if comparison.only_base:
         yield f"{cases(len(comparison.only_base))} of BASE not in NEW"
+    if lost := _lost(comparison):
+        yield f"{lost} in BASE and not in NEW"
 
 
 def different(comparison: Comparison) -> list[str]:
@@ -150,7 +152,15 @@ def _static_sentences(comparison: Comparison) -> Iterator[str]:
     yield f"Changed, exactly: {', '.join(parts)}."
 
 
+def _lost(comparison: Comparison) -> str:
+    """``latency of 2 cases and macs of 1 case``: what BASE has and NEW has not."""
+    names = Counter(name for case in comparison.cases for name in case.lost)
+    return listed([f"{n.replace('_', ' ')} of {cases(count)}" for n, count in names.items()])
+
+
 def _coverage(comparison: Comparison) -> Iterator[str]:
+    if lost := _lost(comparison):
+        yield f"In BASE and not in NEW: {lost}."
     for ids, here, there in (
         (comparison.only_base, "BASE", "NEW"),
         (comparison.only_new, "NEW", "BASE"),

@@ -79,7 +79,7 @@ def main(trials: int) -> None:
     for processes in (3, 5, 10):
         for noise in NOISES:
             alarms, _ = rates(trials, processes, noise)
-            print(f"  {processes:2d} processes a side, {str(noise):40s} {alarms:.2%}", flush=True)
+            print(f"  {processes:2d} processes a side, {noise!s:40s} {alarms:.2%}", flush=True)
     print(f"Power: one case slower, comparisons of {trials // 5} that find it")
     for cases, processes, spread, threshold, slowdown in (
         (8, 5, 0.01, 0.05, 0.10),
