@@ -17,8 +17,8 @@ from paca_bench.compare.sides import SideCase, condition_values, static_values
 from paca_bench.errors import StoreError
 
 SINGLE = (
-    "a pytest-benchmark file is one process, so intervals of a single file a side cover noise "
-    "within a process only; give a folder of several files, one a pytest run, for each side"
+    "A pytest-benchmark file is one process, so intervals of a single file a side cover noise "
+    "within a process only; give a folder of several files, one a pytest run, for each side."
 )
 
 

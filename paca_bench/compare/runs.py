@@ -30,7 +30,7 @@ def read_run(path: Path) -> tuple[list[SideCase], list[str]]:
     cases = [_case(record, facts) for record in run.records() if record.case.mode != "fit"]
     notes = []
     if "finished_at" not in run.header and any(case.processes for case in cases):
-        notes.append(f"run {run.path} did not come to its end; 'paca-bench sweep --resume' it")
+        notes.append(f"Run {run.path} did not come to its end; 'paca-bench sweep --resume' it.")
     return cases, notes
 
 

@@ -32,7 +32,9 @@ def headline(comparison: Comparison) -> str:
     if code == NOTHING:
         return f"Could not be compared: {'; '.join(_obstacles(comparison))}."
     if code == CLEAN:
-        return f"No regression found in {cases(len(comparison.cases))}."
+        still_open = "; ".join(_open(comparison))
+        found = f"No regression found in {cases(len(comparison.cases))}"
+        return f"{found}; {still_open}." if still_open else f"{found}."
     return f"Undecided: {'; '.join(_open(comparison))}."
 
 

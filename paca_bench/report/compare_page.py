@@ -26,6 +26,8 @@ from paca_bench.version import package_version
 
 # The drawing's own units; the page scales it.
 WIDTH, LANE, GAP, MARGIN = 640.0, 9.0, 8.0, 6.0
+# Cases are in order of news, and a page of thousands of drawings would open slowly.
+MOST_DRAWN = 200
 # A strip of more samples than this is drawn from as many of its quantiles.
 _MOST_DOTS = 120
 
@@ -83,6 +85,7 @@ def render(comparison: Comparison) -> str:
         rules=[str(rule) for rule in comparison.rules.values()],
         statics=list(_statics(comparison)),
         cases=list(_cases(comparison.cases)),
+        most_drawn=MOST_DRAWN,
         width=WIDTH,
         lane=LANE,
         version=package_version(),
@@ -115,7 +118,8 @@ def _cases(cases: Iterable[CasePair]) -> Iterator[CaseView]:
             return (-1 if case.broken or case.is_refused else len(order)), 0.0
         return order.index(case.judgement.change), -abs(math.log(case.judgement.ratio.value))
 
-    for case in sorted(cases, key=rank):
+    for number, case in enumerate(sorted(cases, key=rank)):
+        is_drawn = case.base.processes and case.new.processes and number < MOST_DRAWN
         verdict = case.judgement.change.value if case.judgement else ""
         yield CaseView(
             id=case.id,
@@ -123,7 +127,7 @@ def _cases(cases: Iterable[CasePair]) -> Iterator[CaseView]:
             ratio=latency_text(case),
             detectable=detectable_text(case.judgement),
             note=note(case),
-            drawing=draw(case) if case.base.processes and case.new.processes else None,
+            drawing=draw(case) if is_drawn else None,
         )
 
 

@@ -17,6 +17,7 @@ from paca_bench.compare.machine import to_annotations, to_json, to_junit
 from paca_bench.compare.markdown import to_markdown
 from paca_bench.compare.text import print_comparison
 from paca_bench.record import Status
+from paca_bench.report import compare_page
 from paca_bench.report.compare_page import draw, render
 from tests.builders import censored
 from tests.compare.sides import benchmark_file, record, run
@@ -160,6 +161,14 @@ def test_the_page_draws_both_sides_and_loads_nothing(found):
     assert all("over 8 processes" in label for label in drawn)
     assert "Regression: 1 of 3 cases slower" in " ".join(page.text)
     assert sum(tag == "circle" for tag, _ in page.tags) == 3 * 2 * 8 * 20
+
+
+def test_a_page_of_many_cases_draws_the_first_and_says_so(found, monkeypatch):
+    monkeypatch.setattr(compare_page, "MOST_DRAWN", 2)
+    page = Page(render(found))
+    assert sum(tag == "svg" for tag, _ in page.tags) == 1  # the broken case comes first
+    assert sum(tag == "article" for tag, _ in page.tags) == 4
+    assert "The first 2 cases are drawn" in " ".join(page.text)
 
 
 def test_a_drawing_stays_within_its_box_and_shows_the_shift(found):
