@@ -27,6 +27,8 @@ from typing import IO, Any
 from paca_bench.residents import Process, Residents, resident_key
 
 LOG_TAIL_BYTES = 2000
+# How long a child may take to end after its pipe is closed.
+EXIT_GRACE_S = 1.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -48,6 +50,7 @@ def serve() -> None:
             begin=_begin,
             await_answer=_await_answer,
             kill=_kill,
+            finish=_finish,
             outcome=_outcome,
             tail=_tail,
             run_job=_run_job,
@@ -73,8 +76,8 @@ def run_in_fork(job: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
 
     Returns:
         ``{"end": "result", "result": ...}``, or ``{"end": "timeout"}``, or
-        ``{"end": "signal" | "exit", "code": n}``; with ``seconds``, and ``log``, the tail of
-        what the child printed.
+        ``{"end": "signal" | "exit", "code": n}``, or ``{"end": "silent"}`` where it closed its
+        pipe and went on; with ``seconds``, and ``log``, the tail of what the child printed.
     """
     start = time.perf_counter()
     read_end, write_end = os.pipe()
@@ -86,9 +89,7 @@ def run_in_fork(job: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         os.close(write_end)
         answer, timed_out = _await_answer(child, read_end, start + timeout_s)
         os.close(read_end)
-        # A child that hangs, and whatever processes a finished one left behind.
-        _kill(child)
-        _, status = os.waitpid(child, 0)
+        status = _finish(child, answer, timed_out)
         outcome = _outcome(answer, timed_out, status)
         return {**outcome, "seconds": time.perf_counter() - start, "log": _tail(log)}
 
@@ -122,6 +123,28 @@ def _await_answer(child: int, read_end: int, deadline: float) -> tuple[bytes, bo
             os.close(exit_fd)
 
 
+def _finish(child: int, answer: bytes, timed_out: bool) -> int | None:
+    """End a child and what it left behind; its exit status, or None if it would not end itself.
+
+    One that closed its pipe without an answer is about to exit, or it will never answer.
+    """
+    unasked = timed_out or answer.endswith(b"\n") or _exits(child)
+    _kill(child)
+    _, status = os.waitpid(child, 0)
+    return status if unasked else None
+
+
+def _exits(child: int) -> bool:
+    """True if the child ends within a second, or if this system cannot tell."""
+    if not hasattr(os, "pidfd_open"):
+        return True
+    exit_fd = os.pidfd_open(child)
+    try:
+        return bool(select.select([exit_fd], [], [], EXIT_GRACE_S)[0])
+    finally:
+        os.close(exit_fd)
+
+
 def _kill(child: int) -> None:
     """End the child and its process group, which it leads unless it has only just begun."""
     for kill in (os.killpg, os.kill):
@@ -129,11 +152,13 @@ def _kill(child: int) -> None:
             kill(child, signal.SIGKILL)
 
 
-def _outcome(answer: bytes, timed_out: bool, status: int) -> dict[str, Any]:
+def _outcome(answer: bytes, timed_out: bool, status: int | None) -> dict[str, Any]:
     if answer.endswith(b"\n"):
         return {"end": "result", "result": json.loads(answer)}
     if timed_out:
         return {"end": "timeout"}
+    if status is None:
+        return {"end": "silent"}
     if os.WIFSIGNALED(status):
         return {"end": "signal", "code": os.WTERMSIG(status)}
     return {"end": "exit", "code": os.waitstatus_to_exitcode(status)}

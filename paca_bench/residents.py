@@ -38,6 +38,7 @@ class Process:
         begin: in a new child: ends with its parent, and prints into the log.
         await_answer: (child, its pipe, deadline) -> its line, and whether time ran out.
         kill: ends a child and whatever it began.
+        finish: the same after (child, answer, timed out), and its exit status.
         outcome: of (answer, timed out, exit status); see ``forkserver.run_in_fork``.
         tail: the end of a log.
         run_job: runs a job in the child, and says how it ended.
@@ -46,7 +47,8 @@ class Process:
     begin: Callable[[IO[bytes]], None]
     await_answer: Callable[[int, int, float], tuple[bytes, bool]]
     kill: Callable[[int], None]
-    outcome: Callable[[bytes, bool, int], dict[str, Any]]
+    finish: Callable[[int, bytes, bool], int | None]
+    outcome: Callable[[bytes, bool, int | None], dict[str, Any]]
     tail: Callable[[IO[bytes]], str]
     run_job: Callable[[Job], dict[str, Any]]
 
@@ -82,7 +84,7 @@ class Resident:
         except BrokenPipeError:
             pass  # it died since its last answer
         alive = answer.endswith(b"\n") and json.loads(answer)["status"] == "ok"
-        status = 0 if alive else self._reap()
+        status = 0 if alive else self._process.finish(self.pid, answer, timed_out)
         outcome = self._process.outcome(answer, timed_out, status)
         log = self._process.tail(self._log)
         if not alive:
@@ -91,13 +93,9 @@ class Resident:
 
     def end(self) -> None:
         """Kill the process."""
-        self._reap()
-        self._close()
-
-    def _reap(self) -> int:
         self._process.kill(self.pid)
-        _, status = os.waitpid(self.pid, 0)
-        return status
+        os.waitpid(self.pid, 0)
+        self._close()
 
     def _close(self) -> None:
         os.close(self._jobs)

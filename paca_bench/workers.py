@@ -183,6 +183,9 @@ def outcome_of(reply: Mapping[str, Any], timeout_s: float) -> Outcome:
     if reply["end"] == "timeout":
         reason = f"no result after {format_seconds(timeout_s)}; raise --timeout"
         return Outcome(status=Status.TIMEOUT, reason=reason, seconds=seconds)
+    if reply["end"] == "silent":
+        reason = "the worker closed its connection without a result, and was ended"
+        return Outcome(status=Status.CRASH, reason=reason, seconds=seconds)
     if reply["end"] == "signal" and reply["code"] == signal.SIGKILL:
         reason = (
             "killed by SIGKILL, most likely by the kernel for lack of memory; "

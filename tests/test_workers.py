@@ -33,6 +33,7 @@ def reply(end: str, code: int = 0, log: str = "") -> dict[str, Any]:
         (reply("signal", signal.SIGSEGV, "a\nb\n"), Status.CRASH, "killed by SIGSEGV: b"),
         (reply("signal", 40), Status.CRASH, "killed by signal 40: it printed nothing"),
         (reply("exit", 3, "x"), Status.CRASH, "exited with code 3: x"),
+        (reply("silent"), Status.CRASH, "closed its connection without a result, and was ended"),
         (reply("exit", 0), Status.CRASH, "exited with code 0: it printed nothing"),
     ],
 )
@@ -139,6 +140,7 @@ BAD = {
         Status.OUT_OF_MEMORY,
         "Unable to allocate",
     ),
+    "closes its pipe": ("os.closerange(0, 256); time.sleep(600)", Status.CRASH, "closed its conn"),
     "memory error": ("raise MemoryError", Status.OUT_OF_MEMORY, "MemoryError"),
     "recursion": ("return self.forward(x, grid)", Status.ERROR, "RecursionError"),
     "wrong shape": ("return x[:, :-1]", Status.WRONG, r"the output is \(1, 3, 160\), expected"),
