@@ -13,7 +13,7 @@ import pandas as pd
 from paca_bench.analyse.curves import Row, asked, groups, measured, records, resolution_text
 from paca_bench.analyse.scene import Scene, at_largest, focus
 from paca_bench.analyse.statistics import Estimate, ratio_estimate
-from paca_bench.analyse.wording import interval, listed, ratio_text
+from paca_bench.analyse.wording import interval, listed, ratio_text, shortened
 from paca_bench.record import Status
 from paca_bench.units import (
     format_bytes,
@@ -150,7 +150,7 @@ def _exact(
     ]
     names = f"lowest for {listed(best)}, " if more else f"{listed(best)}, "
     at = f"At {resolution_text(rows[0])} px ({scene.axes['mode']})"
-    return f"{at}, {noun}: {'; '.join([names + text(lowest), *more])} ({how})."
+    return f"{at}, {noun}: {'; '.join([names + text(lowest), *shortened(more)])} ({how})."
 
 
 def _absent(rows: pd.DataFrame, at: Row) -> str:

@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from paca_bench.analyse.statistics import Estimate
 from paca_bench.units import significant
 
+# Of one list in a sentence; the tables have all.
+MOST_LISTED = 12
+
 
 def interval(text: Callable[[float], str], value: float, low: float, high: float) -> str:
     """``1.23 ms [1.20 ms, 1.26 ms]``."""
@@ -21,10 +24,19 @@ def ratio_text(ratio: Estimate) -> str:
 
 
 def listed(items: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
+    """``a``, ``a and b``, ``a, b and c``; of many the first few, and how many more."""
+    items = shortened(items)
     return " and ".join(filter(None, (", ".join(items[:-1]), *items[-1:])))
 
 
 def cases(count: int) -> str:
     """``1 case``, ``2 cases``."""
     return f"{count} case" if count == 1 else f"{count} cases"
+
+
+def shortened(items: Sequence[str]) -> list[str]:
+    """The items, or of more than can be read in a sentence the first few and ``88 more``."""
+    if len(items) <= MOST_LISTED:
+        return list(items)
+    kept = MOST_LISTED - 1
+    return [*items[:kept], f"{len(items) - kept} more"]

@@ -25,7 +25,7 @@ from paca_bench.report.roofline import roofline, run_ceilings
 from paca_bench.report.scaling import scaling_panels
 from paca_bench.report.table import case_table
 from paca_bench.report.theme import dark_colors, label_order, label_styles, run_dashes
-from paca_bench.results import PathLike, load_results
+from paca_bench.results import PathLike, load_compact
 from paca_bench.store import RunFolder
 
 
@@ -51,9 +51,7 @@ def write_report(runs: PathLike | Iterable[PathLike], output: PathLike) -> Path:
     folders = named_runs(paths)
     target = Path(output)
     check_target(target)
-    parts = [
-        load_results(folder.path, compact=True).assign(run=name) for name, folder in folders.items()
-    ]
+    parts = [load_compact(folder.path).assign(run=name) for name, folder in folders.items()]
     filled = [part for part in parts if len(part)]
     if not filled:
         raise NothingMeasuredError(

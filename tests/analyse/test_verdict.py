@@ -1,6 +1,7 @@
 import itertools
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -229,3 +230,10 @@ def test_any_subset_of_mechanisms_and_modes_has_a_verdict(tmp_path, count):
     said = say(tmp_path, records)
     assert len(said.sentences) >= 4
     assert not any("nan" in s.replace("nano", "") for s in (said.question, *said.sentences))
+
+
+def test_a_sentence_names_as_many_labels_as_can_be_read(tmp_path: Path) -> None:
+    records = [make_record("paca", m) for m in range(1, 41)]
+    sentences = verdict(load_results(make_run(tmp_path / "run", records).path)).sentences
+    assert "; 28 more (bytes over" in next(text for text in sentences if "peak memory" in text)
+    assert max(map(len, sentences)) < 1200

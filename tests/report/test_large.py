@@ -13,7 +13,7 @@ from paca_bench.report.drawn import MOST_CURVES, MOST_PLACES, MOST_RESOLUTIONS, 
 from paca_bench.report.html import write_report
 from paca_bench.report.table import PAGE_ROWS, case_table
 from paca_bench.report.theme import label_order
-from paca_bench.results import load_results
+from paca_bench.results import load_compact, load_results
 from tests.builders import censored, make_fit_record, make_record, make_run
 from tests.report.test_html import Page
 
@@ -107,7 +107,7 @@ def test_files_too_large_for_a_page_are_named_instead(
 
 def test_compact_frames_hold_the_same_numbers(tmp_path: Path) -> None:
     path = make_run(tmp_path / "run").path
-    whole, compact = load_results(path), load_results(path, compact=True)
+    whole, compact = load_results(path), load_compact(path)
     assert [[list(p) for p in taken] for taken in compact["latency_samples_s"]] == (
         whole["latency_samples_s"].tolist()
     )

@@ -5,7 +5,9 @@
   /* Data inside the page: JSON, or its gzip in base64. */
   const inflated = (id) => {
     const packed = atob(document.getElementById(id).textContent.trim());
-    const bytes = Uint8Array.from(packed, (character) => character.charCodeAt(0));
+    // A loop: Uint8Array.from with a function takes ten times as long.
+    const bytes = new Uint8Array(packed.length);
+    for (let i = 0; i < packed.length; i += 1) bytes[i] = packed.charCodeAt(i);
     return new Response(
       new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")));
   };
@@ -267,7 +269,10 @@
     reveal();
   };
   const cases = document.getElementById("case-table");
-  unpacked("case-data").then((found) => caseTable(cases, found));
+  // After the figures in view: its first page stands in the document already.
+  addEventListener("load", () => setTimeout(async () => {
+    caseTable(cases, await unpacked("case-data"));
+  }));
 
   /* Downloads: the embedded gzip, unpacked to the exact bytes. */
   const save = async (button) => {
