@@ -33,7 +33,6 @@ from paca_bench.analyse.statistics import (
     Estimate,
     LogMean,
     Processes,
-    log_latency,
     ratio_estimate,
     student,
 )
@@ -180,10 +179,12 @@ class _Case:
     @classmethod
     def of(cls, base: Processes, new: Processes) -> _Case:
         ratio = ratio_estimate(new, base, CONFIDENCE)
-        top, bottom = log_latency(new), log_latency(base)
-        difference = None if top is None or bottom is None else top.minus(bottom)
-        value = _log_median(new) - _log_median(base)
-        states = 0.0 if abs(value) > _LOG_GAP else state_chance(_medians(base), _medians(new))
+        bottom, top = _medians(base), _medians(new)
+        difference = None
+        if min(len(bottom), len(top)) > 1:
+            difference = _log_mean(top).minus(_log_mean(bottom))
+        value = math.log(np.median(top)) - math.log(np.median(bottom))
+        states = 0.0 if abs(value) > _LOG_GAP else state_chance(bottom, top)
         return cls(ratio, (len(base), len(new)), value, difference, states)
 
     @property
@@ -204,8 +205,10 @@ def _medians(processes: Processes) -> list[float]:
     return [float(np.median(process)) for process in processes]
 
 
-def _log_median(processes: Processes) -> float:
-    return math.log(np.median(_medians(processes)))
+def _log_mean(medians: Sequence[float]) -> LogMean:
+    logs = np.log(medians)
+    error = float(logs.std(ddof=1)) / math.sqrt(len(logs))
+    return LogMean(float(logs.mean()), error, len(logs) - 1)
 
 
 def _welch_p(difference: LogMean) -> float:
