@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,22 @@ def describe_environment(device: str) -> dict[str, Any]:
     if device.startswith("cuda"):
         facts["gpu"] = _describe_gpu(device)
     return facts
+
+
+def measured_code(plugins: Iterable[str] = ()) -> str:
+    """Twelve hex digits of all source that decides what a measurement measures.
+
+    Attention, models, measuring and workers, and the files of ``plugins``; reports and
+    statistics may change between two parts of a run.
+    """
+    package = Path(__file__).parent
+    files = [package / f"{name}.py" for name in ("worker", "workers", "forkserver", "residents")]
+    files += [path for part in ("attention", "measure", "models")
+              for path in sorted((package / part).rglob("*.py"))]  # fmt: skip
+    digest = hashlib.sha256()
+    for path in [*files, *map(Path, sorted(plugins))]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def resolve_device(device: str) -> str:

@@ -90,7 +90,7 @@ class Runner:
         self._observer = observer
         self._clock = clock
         self._outcomes: dict[str, dict[str, list[Outcome]]] = defaultdict(lambda: defaultdict(list))
-        self._ratios: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self._ratios: dict[tuple[str, str, str], list[float]] = defaultdict(list)
         self._counts: dict[tuple[object, ...], Outcome] = {}
         self._wanted = {"latency": spec.processes, "accuracy": spec.seeds}
         self._rounds = 0
@@ -253,8 +253,8 @@ class Runner:
         return planned.call_s * self._correction(planned)
 
     def _correction(self, planned: PlannedCase) -> float:
-        """How much longer than predicted cases of this level and mode took so far."""
-        ratios = self._ratios[planned.case.level, planned.case.mode]
+        """How much longer than predicted cases of this kind took so far."""
+        ratios = self._ratios[_kind(planned.case)]
         return statistics.median(ratios) if ratios else 1.0
 
     def _accuracy(self, fits: Sequence[PlannedCase], end: float) -> None:
@@ -320,7 +320,7 @@ class Runner:
         took = {"accuracy": [outcome.seconds]}.get(group, outcome.samples.get("latency_s"))
         if outcome.status is Status.OK and took and planned.call_s:
             ratio = statistics.median(took) / planned.call_s
-            self._ratios[planned.case.level, planned.case.mode].append(ratio)
+            self._ratios[_kind(planned.case)].append(ratio)
 
     def _starved(self, planned: PlannedCase) -> list[str]:
         """The groups that never got their turn."""
@@ -344,6 +344,11 @@ class Runner:
         order = list(planned)
         random.Random(f"{self._spec.seed} {what}").shuffle(order)
         return order
+
+
+def _kind(case: Case) -> tuple[str, str, str]:
+    """What a prediction errs alike for."""
+    return case.level, case.mode, case.execution
 
 
 def _shape(case: Case) -> tuple[object, ...]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from paca_bench.attention.registry import mechanisms
 from paca_bench.complexity.roofline import Ceilings
 from paca_bench.data.registry import check_dataset
-from paca_bench.environment import resolve_device
+from paca_bench.environment import measured_code, resolve_device
 from paca_bench.errors import NothingMeasuredError, PacaBenchError, PluginError, StoreError
 from paca_bench.growth import growths
 from paca_bench.plan import Machine, PlannedCase, fit_budget, make_plan
@@ -32,7 +32,9 @@ PROBE_TIMEOUT_S = 120.0
 PLUGIN_TIMEOUT_S = 60.0
 RESULTS = Path("results")
 # A run may go on only where these are what they were, or its figures would not belong together.
+# Runs of before there was ``code`` have none.
 FINGERPRINT = (
+    "code",
     "cpu",
     "cores_usable",
     "device",
@@ -113,7 +115,8 @@ def sweep(
         probe = pool.execute(job, PROBE_TIMEOUT_S)
         if probe.status is not Status.OK:
             raise PacaBenchError(f"the device could not be probed: {probe.reason}")
-        device, environment = probe.details["device"], probe.details["environment"]
+        device = probe.details["device"]
+        environment = {**probe.details["environment"], "code": measured_code(spec.plugins)}
         machine = Machine.measured(Ceilings.from_json(probe.details["ceilings"]))
         planned = make_plan(spec, device, machine)
         header = {
@@ -228,7 +231,7 @@ def _check_same_environment(run: RunFolder, environment: Mapping[str, Any]) -> N
     changed = [
         f"{name} was {before.get(name)!r} and is {environment.get(name)!r}"
         for name in FINGERPRINT
-        if before.get(name) != environment.get(name)
+        if before.get(name) != environment.get(name) and (name != "code" or name in before)
     ]
     if changed:
         raise StoreError(

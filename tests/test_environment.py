@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from paca_bench.environment import cpu_settings, describe_environment
+from paca_bench.environment import cpu_settings, describe_environment, measured_code
 from tests.fake_system import FakeSystem
 
 CPU = "sys/devices/system/cpu"
@@ -67,3 +67,12 @@ def test_a_guest_knows_that_it_is_one(
 
 def test_a_run_has_them_all() -> None:
     assert cpu_settings().keys() <= describe_environment("cpu").keys()
+
+
+def test_a_plugin_is_part_of_the_code(tmp_path: Path) -> None:
+    plugin = tmp_path / "one.py"
+    plugin.write_text("a = 1", encoding="utf-8")
+    first = measured_code([str(plugin)])
+    assert first == measured_code([str(plugin)]) != measured_code()
+    plugin.write_text("a = 2", encoding="utf-8")
+    assert measured_code([str(plugin)]) != first

@@ -10,6 +10,7 @@ import pytest
 
 import paca_bench
 from paca_bench import sweeper
+from paca_bench.environment import measured_code
 from paca_bench.errors import (
     DataError,
     NothingMeasuredError,
@@ -47,7 +48,8 @@ def test_a_sweep_makes_a_run_that_says_how_it_was_made(tmp_path: Path, pool: Fak
     assert [r.case.id for r in run.records()] == ["layer-nano-s1/vit/64/forward/b1/float32/cpu"]
     assert run.header["paca_bench"] == "0.1.0"
     assert SweepSpec.from_json(run.header["spec"]) == make_sweep_spec(None, TINY)
-    assert run.header["environment"] == {**ENVIRONMENT, "ceilings": CEILINGS}
+    expected = {**ENVIRONMENT, "code": measured_code(), "ceilings": CEILINGS}
+    assert run.header["environment"] == expected
     assert run.header["started_at"] <= run.header["finished_at"]
 
 
@@ -254,3 +256,21 @@ def test_a_run_says_what_the_sweep_took_beside_its_measurements(
 ) -> None:
     seconds = RunFolder.open(sweep(out=tmp_path / "run", **TINY)).header["seconds"]
     assert seconds["ratio"] == pytest.approx(seconds["sweep"] / seconds["inside_workers"])
+
+
+def test_code_that_changed_is_another_environment(
+    tmp_path: Path, pool: FakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep(out=tmp_path / "run", **TINY)
+    monkeypatch.setattr(sweeper, "measured_code", lambda plugins: "other")
+    with pytest.raises(StoreError, match="code was .* and is 'other'.*new --out"):
+        sweep(out=tmp_path / "run", resume=True)
+
+
+def test_a_run_of_before_code_was_known_goes_on(
+    tmp_path: Path, pool: FakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder.open(sweep(out=tmp_path / "run", **TINY))
+    del run.header["environment"]["code"]
+    run.write_header()
+    assert sweep(out=tmp_path / "run", resume=True) == tmp_path / "run"
