@@ -263,7 +263,7 @@ def test_code_that_changed_is_another_environment(
 ) -> None:
     sweep(out=tmp_path / "run", **TINY)
     monkeypatch.setattr(sweeper, "measured_code", lambda plugins: "other")
-    with pytest.raises(StoreError, match="code was .* and is 'other'.*new --out"):
+    with pytest.raises(StoreError, match=r"code was .* and is 'other'.*new --out"):
         sweep(out=tmp_path / "run", resume=True)
 
 
