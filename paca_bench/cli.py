@@ -163,9 +163,9 @@ def _summarise(console: Any, run: Path) -> None:
     from paca_bench.report.html import write_report
     from paca_bench.report.text import print_summary
     from paca_bench.results import load_results
-    from paca_bench.store import REPORT_FILE
+    from paca_bench.store import REPORT_FILE, RunFolder
 
-    print_summary(load_results(run), console)
+    print_summary(load_results(run), console, [RunFolder.open(run).header])
     report = write_report(run, run / REPORT_FILE)
     typer.echo(f"\nRun folder: {run}\nReport:     {report}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,14 +17,24 @@ from paca_bench.models.subject import case_options
 from paca_bench.plan import PlannedCase
 from paca_bench.record import Case
 
+# Side in pixels that published numbers are mostly of.
+USUAL_SIDE = 224
+
+
+class UnknownGrowthWarning(UserWarning):
+    """A closed form cannot be followed over sizes."""
+
 
 def growths(planned: Iterable[PlannedCase]) -> list[dict[str, Any]]:
     """Stage by stage growth of each host and model of the plan, once for each, as JSON values.
 
     Each holds ``level``, ``host``, ``label`` and what ``complexity.growth.Growth`` has, at
-    the smallest resolution of the plan.
+    the resolution of the plan that is nearest to the usual 224 pixels.
+
+    Warns:
+        UnknownGrowthWarning: a closed form fails at some size; it is left out.
     """
-    smallest: dict[tuple[str, str, str], Case] = {}
+    nearest: dict[tuple[str, str, str], Case] = {}
     for one in planned:
         case = one.case
         if case.level == "layer" or one.refused.keys() >= set(one.groups):
@@ -30,15 +42,31 @@ def growths(planned: Iterable[PlannedCase]) -> list[dict[str, Any]]:
         if is_external(case.mechanism):
             continue
         key = (case.level, case.host, case.label)
-        known = smallest.get(key)
-        if known is None or case.height * case.width < known.height * known.width:
-            smallest[key] = case
-    return [_growth(case) for case in smallest.values()]
+        known = nearest.get(key)
+        if known is None or _distance(case) < _distance(known):
+            nearest[key] = case
+    return [found for case in nearest.values() if (found := _growth(case))]
 
 
-def _growth(case: Case) -> dict[str, Any]:
-    side = round((case.height * case.width) ** 0.5)
-    found = growth(lambda s: _cost(case, s), side)
+def _side(case: Case) -> int:
+    return round(math.sqrt(case.height * case.width))
+
+
+def _distance(case: Case) -> float:
+    return abs(math.log(_side(case) / USUAL_SIDE))
+
+
+def _growth(case: Case) -> dict[str, Any] | None:
+    try:
+        found = growth(lambda side: _cost(case, side), _side(case))
+    except Exception as error:  # a user's closed form, which may fail in any way
+        warnings.warn(
+            f"the growth of {case.label} is not known: its closed form failed: "
+            f"{type(error).__name__}: {error}",
+            UnknownGrowthWarning,
+            stacklevel=2,
+        )
+        return None
     return {"level": case.level, "host": case.host, "label": case.label, **found.to_json()}
 
 

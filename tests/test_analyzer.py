@@ -13,6 +13,7 @@ from paca_bench.analyzer import analyze, make_analysis_spec
 from paca_bench.cli import app
 from paca_bench.complexity.memory import predict_case_memory
 from paca_bench.errors import NothingMeasuredError, PacaBenchError, SpecError, StoreError
+from paca_bench.growth import UnknownGrowthWarning
 from paca_bench.models.subject import case_cost
 from paca_bench.record import Status
 from paca_bench.results import load_results
@@ -46,7 +47,7 @@ def test_the_run_says_how_each_host_and_model_grows(tmp_path: Path) -> None:
     assert set(growth) == {"vit", "paca (M=4)", "swin_tiny_patch4_window7_224"}
     assert growth["paca (M=4)"]["winner"] == "stage4"
     assert growth["vit"]["winner"] is None
-    assert {one["resolution"] for one in growth.values()} == {64}
+    assert {one["resolution"] for one in growth.values()} == {128}
 
 
 def test_memory_is_predicted_on_demand(tmp_path: Path) -> None:
@@ -178,3 +179,25 @@ def test_what_cannot_be_compared_is_an_error(
     assert isinstance(error, PacaBenchError)
     assert error.exit_code == code
     assert says in str(error)
+
+
+def test_a_closed_form_that_fails_at_some_size_ends_nothing_else(tmp_path: Path) -> None:
+    plugin = tmp_path / "brittle.py"
+    plugin.write_text(
+        "from paca_bench import register_attention\n"
+        "from paca_bench.attention.pvt import pvt_linear_cost\n"
+        "from paca_bench.attention.vit import SelfAttention, vit_cost\n"
+        "def cost(*, grid, dim):\n"
+        "    assert grid[0] < 999, 'I am for small grids'\n"
+        "    if dim == 256: return vit_cost(grid=grid, dim=dim)\n"
+        "    return pvt_linear_cost(grid=grid, dim=dim, pool_size=7)\n"
+        "@register_attention('brittle', cost=cost)\n"
+        "class Brittle(SelfAttention):\n"
+        "    pass\n"
+    )
+    with pytest.warns(UnknownGrowthWarning, match="growth of brittle.*I am for small grids"):
+        run = analyze(out=tmp_path / "run", res="64", level="host", mechanism="brittle,paca",
+                      clusters="4", plugin=str(plugin))  # fmt: skip
+    opened = RunFolder.open(run)
+    assert [record.status for record in opened.records()] == [Status.OK, Status.OK]
+    assert [one["label"] for one in opened.header["growth"]] == ["paca (M=4)"]

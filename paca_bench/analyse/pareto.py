@@ -12,12 +12,13 @@ from paca_bench.errors import SpecError
 
 _JOIN = ("run", "level", "host", "label", "options")
 _COLUMNS = (
-    *("run", "host", "label", "mode", "batch", "dtype", "device", "resolution"),
+    *("run", "host", "label", "mode", "batch", "dtype", "device", "execution", "resolution"),
     *("cost", "cost_low", "cost_high", "accuracy", "accuracy_low", "accuracy_high"),
     *("accuracy_resolution", "on_front"),
 )
 _FIT_AXES = ("accuracy_resolution", "fit_batch", "fit_dtype", "fit_device")
-_FRONT_AXES = ("run", "host", "mode", "batch", "dtype", "device", "resolution", *_FIT_AXES)
+_PLACE = ("mode", "batch", "dtype", "device", "execution", "resolution")
+_FRONT_AXES = ("run", "host", *_PLACE, *_FIT_AXES)
 _LATENCY_ENDS = {"latency_s": ("latency_low_s", "latency_high_s")}
 
 
@@ -72,7 +73,7 @@ def front_table(df: pd.DataFrame, cost: str = "latency_s") -> pd.DataFrame:
     priced = priced[(priced["level"] == "host") & (priced["mode"] != "fit")]
     trained = trained[trained["mode"] == "fit"]
     low, high = _LATENCY_ENDS.get(cost, (None, None))
-    costs = priced[[*_JOIN, "mode", "batch", "dtype", "device", "resolution"]].assign(
+    costs = priced[[*_JOIN, *_PLACE]].assign(
         cost=priced[cost],
         cost_low=priced[low] if low else math.nan,
         cost_high=priced[high] if high else math.nan,

@@ -106,14 +106,17 @@ class Finder:
             yield self._entry(curve, limit)
 
     def _entry(self, curve: Case, limit: Limit) -> Entry:
-        smallest = smallest_side(lambda side: case_cost(_at(curve, side)))
-        if smallest is None:
-            return Entry(case=curve, limit=limit, note="it works at no size up to the largest")
         finders = {"memory": self._memory, "latency": self._latency, "macs": self._macs}
         try:
+            smallest = smallest_side(lambda side: case_cost(_at(curve, side)))
+            if smallest is None:
+                return Entry(case=curve, limit=limit, note="it works at no size up to the largest")
             return finders[limit.kind](_at(curve, smallest), limit, smallest)
         except PacaBenchError as error:
-            return Entry(case=_at(curve, smallest), limit=limit, note=" ".join(str(error).split()))
+            return Entry(case=curve, limit=limit, note=" ".join(str(error).split()))
+        except Exception as error:  # a user's closed form, which may fail in any way
+            note = f"its closed form failed: {type(error).__name__}: {error}"
+            return Entry(case=curve, limit=limit, note=note)
 
     def _macs(self, curve: Case, limit: Limit, smallest: int) -> Entry:
         """Exact, so that there is nothing to confirm."""

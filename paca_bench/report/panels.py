@@ -59,7 +59,8 @@ def cluster_accuracy(drawn: Drawn, styles: Styles, dashes: Dashes) -> Choices:
     return Choices(charts)
 
 
-_FRONT_AXES = ("host", "batch", "dtype", "device", "mode", "resolution", "accuracy_resolution")
+_FRONT_PLACE = ("host", "batch", "dtype", "device", "execution")
+_FRONT_AXES = (*_FRONT_PLACE, "mode", "resolution", "accuracy_resolution")
 
 
 def fronts(drawn: Drawn, styles: Styles, dashes: Dashes) -> Choices:
@@ -71,10 +72,10 @@ def fronts(drawn: Drawn, styles: Styles, dashes: Dashes) -> Choices:
     for one in drawn.places:
         _, host, stage, *where = one.key
         if one.level == "host" and stage is None:
-            hosts.setdefault((host, *where[:3]), one)
+            hosts[host, *where] = one
     for axes, points in groups(table, _FRONT_AXES):
-        host, batch, dtype, device, mode, side, trained = axes.values()
-        place = hosts.get((host, batch, dtype, device))
+        *where, mode, side, trained = axes.values()
+        place = hosts.get(tuple(where))
         if place is None:
             continue
         rows = place.rows[(place.rows["mode"] == mode) & (place.rows["resolution"] == side)]

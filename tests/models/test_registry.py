@@ -305,6 +305,7 @@ def test_an_unusable_architecture_is_refused_whole(
 
 def test_parts_of_a_cost_are_labelled_by_stage() -> None:
     cost = model_cost("pacavit_convmixer_tiny_100", height=224, width=224)
-    stages = {f"stage{i}.attention.products" for i in (1, 2, 3, 4)}
-    assert stages | {"stem.convolution1", "teacher.stage1.blur.depthwise", "head.linear"} <= set(cost.terms)
+    expected = {f"stage{i}.attention.products" for i in (1, 2, 3, 4)}
+    expected |= {"stem.convolution1", "teacher.stage1.blur.depthwise", "head.linear"}
+    assert expected <= set(cost.terms)
     assert cost.terms["head.linear"] == 384 * 1000
