@@ -33,6 +33,7 @@ from paca_bench.analyse.statistics import (
     Estimate,
     LogMean,
     Processes,
+    log_mean,
     ratio_estimate,
     student,
 )
@@ -182,7 +183,7 @@ class _Case:
         bottom, top = _medians(base), _medians(new)
         difference = None
         if min(len(bottom), len(top)) > 1:
-            difference = _log_mean(top).minus(_log_mean(bottom))
+            difference = log_mean(top).minus(log_mean(bottom))
         value = math.log(np.median(top)) - math.log(np.median(bottom))
         states = 0.0 if abs(value) > _LOG_GAP else state_chance(bottom, top)
         return cls(ratio, (len(base), len(new)), value, difference, states)
@@ -203,12 +204,6 @@ class _Case:
 
 def _medians(processes: Processes) -> list[float]:
     return [float(np.median(process)) for process in processes]
-
-
-def _log_mean(medians: Sequence[float]) -> LogMean:
-    logs = np.log(medians)
-    error = float(logs.std(ddof=1)) / math.sqrt(len(logs))
-    return LogMean(float(logs.mean()), error, len(logs) - 1)
 
 
 def _welch_p(difference: LogMean) -> float:

@@ -116,7 +116,7 @@ def latency_estimate(processes: Processes, confidence: float = 0.95) -> Estimate
         low, high, how = _within_process(np.asarray(processes[0], dtype=float), confidence)
         return Estimate(float(medians[0]), low, high, how, 1, samples)
     value = float(np.median(medians))
-    mean = _log_mean(medians)
+    mean = log_mean(medians)
     half = student(confidence, mean.freedom) * mean.error
     low, high = _around(mean.value, half, value)
     how = f"{confidence:.0%} t over {len(medians)} processes"
@@ -154,7 +154,7 @@ def ratio_estimate(
             "process, so a lower bound on the uncertainty"
         )
         return Estimate(value, low, high, how, units, samples)
-    difference = _log_mean(top).minus(_log_mean(bottom))
+    difference = log_mean(top).minus(log_mean(bottom))
     half = student(confidence, difference.freedom) * difference.error
     low, high = _around(difference.value, half, value)
     how = f"{confidence:.0%} Welch t over {len(top)} and {len(bottom)} processes"
@@ -235,7 +235,8 @@ def _process_medians(processes: Processes) -> NDArray[np.float64]:
     return medians
 
 
-def _log_mean(medians: NDArray[np.float64]) -> LogMean:
+def log_mean(medians: Sequence[float] | NDArray[np.float64]) -> LogMean:
+    """The mean of the logarithms of several processes' medians, with its standard error."""
     logs = np.log(medians)
     error = float(logs.std(ddof=1)) / math.sqrt(len(logs))
     return LogMean(float(logs.mean()), error, len(logs) - 1)
