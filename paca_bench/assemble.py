@@ -108,7 +108,6 @@ def _with_estimates(
         details["latency_method"] = latency.method
         details |= _disturbance(samples["latency_s"], details)
     if "compile_s" in samples:
-        # Later processes find what the first compiled in the sweep's cache.
         metrics["compile_s"] = samples["compile_s"][0][0]
     warm, graph = (
         latency_estimate(samples[name]) if name in samples else None

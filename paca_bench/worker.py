@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -76,7 +78,9 @@ def _clean_up() -> None:
 
 
 def _settle(job: Job) -> None:
-    """Threads, denormals, seed and the limit on memory."""
+    """Threads, denormals, seed, what is compiled already, and the limit on memory."""
+    if "compile_cache" in job:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = job["compile_cache"]
     if job.get("threads"):
         torch.set_num_threads(job["threads"])
     torch.set_flush_denormal(True)
@@ -159,6 +163,9 @@ def _memory(job: Job) -> Outcome:
 
 def _latency(job: Job) -> Outcome:
     """One process's latency samples, of a call whose output is right."""
+    if job["check"] and "compile_cache" in job:
+        # The process that says what compiling takes finds nothing compiled.
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(dir=job["compile_cache"])
     samples, details = time_case(
         prepare(Case.from_json(job["case"])),
         slice_s=job["slice_s"],

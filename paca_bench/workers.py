@@ -77,8 +77,7 @@ class WorkerPool:
     """Runs jobs one at a time, in fresh processes. Use as a context manager.
 
     On CUDA the processes of a round are one, see ``residents``. What ``torch.compile`` compiles
-    is kept for the processes that follow, and for no other pool: so each sweep's first process
-    of a case says what compiling takes.
+    is kept for the processes that follow, and for no other pool.
 
     Args:
         threads: intra-operation threads of each worker; 0 leaves torch's choice.
@@ -114,11 +113,21 @@ class WorkerPool:
     def execute(self, job: Job, timeout_s: float) -> Outcome:
         """See ``Execute``."""
         try:
-            reply = self._ask({"job": job, "timeout_s": timeout_s})
+            reply = self._ask({"job": self._with_cache(job), "timeout_s": timeout_s})
         except (BrokenPipeError, EOFError) as error:
             self._stop()
             return Outcome(status=Status.CRASH, reason=f"the worker server died: {error}")
         return outcome_of(reply, timeout_s)
+
+    def _with_cache(self, job: Job) -> Job:
+        """The job with the folder for what it compiles, if it does."""
+        if job.get("case", {}).get("compile", "none") == "none":
+            return job
+        if self._compiled is None:
+            self._compiled = tempfile.TemporaryDirectory(
+                prefix="paca-bench-compiled-", ignore_cleanup_errors=True
+            )
+        return {**job, "compile_cache": self._compiled.name}
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         if self._server is None:
@@ -144,15 +153,11 @@ class WorkerPool:
 
     def _start(self) -> None:
         self._ready = False
-        if self._compiled is None:
-            self._compiled = tempfile.TemporaryDirectory(
-                prefix="paca-bench-compiled-", ignore_cleanup_errors=True
-            )
         self._server = subprocess.Popen(
             [sys.executable, "-m", "paca_bench.forkserver"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**self._environment, "TORCHINDUCTOR_CACHE_DIR": self._compiled.name},
+            env=self._environment,
             # Ctrl-C reaches the sweep alone, which then ends its workers in good order.
             start_new_session=True,
         )

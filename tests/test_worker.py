@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,6 +121,20 @@ def test_compiling_has_its_time_and_is_over_before_the_first_sample(
     (seconds,) = outcome.samples["compile_s"]
     assert seconds > 0
     assert outcome.samples["latency_s"]
+
+
+def test_what_compiling_takes_is_said_by_the_process_that_finds_nothing_compiled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "elsewhere")
+    compile_with(monkeypatch, "eager")
+    case, cache = tiny(compile="default"), str(tmp_path)
+    for check in (True, False):
+        outcome = run(case, "latency", compile_cache=cache, **{**LATENCY, "check": check})
+        assert outcome.status is Status.OK, outcome.reason
+        assert ("compile_s" in outcome.samples) is check
+        used = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+        assert used.parent == tmp_path if check else used == tmp_path
 
 
 def test_a_call_that_compiles_anew_while_it_is_timed_is_an_error(

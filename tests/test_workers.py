@@ -312,3 +312,18 @@ def test_the_pools_settings_are_the_servers_environment() -> None:
     assert tuned["OMP_NUM_THREADS"] == "3"
     assert TUNED_MALLOC.items() <= tuned.items()
     assert WorkerPool(allocator="system")._environment == dict(os.environ)
+
+
+def test_only_a_job_that_compiles_has_a_folder_for_it_which_goes_with_the_pool() -> None:
+    usual = {"kind": "latency", "case": {"mechanism": "vit"}}
+    own = WorkerPool()
+    assert own._with_cache(usual) is usual
+    assert own._compiled is None
+    folders = {
+        own._with_cache({**usual, "case": {"compile": "default"}})["compile_cache"]
+        for _ in range(2)
+    }
+    (folder,) = folders
+    assert Path(folder).is_dir()
+    own.__exit__(None, None, None)
+    assert not Path(folder).exists()
