@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,15 @@ from paca_bench.models.subject import case_cost
 from paca_bench.record import Status
 from paca_bench.results import load_results
 from paca_bench.store import RunFolder
+from tests.fakes import own_registry
+
+
+@pytest.fixture(autouse=True)
+def forget_plugins() -> Iterator[None]:
+    """What a test's plugin registers is gone for the next test."""
+    with own_registry():
+        yield
+
 
 SMALL = {"res": "64..128:32", "clusters": "4,9", "level": "layer,host"}
 
