@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -116,9 +116,20 @@ def predict_built_case(case: Case, module: nn.Module) -> MemoryPrediction:
         input_shape(case),
         mode=mode,
         dtype=getattr(torch, case.dtype),
+        kernel="math" if case.kernel == "math" else "fused",
         input_gradient=case.level == "layer",
         checkpointing=checkpointing,
     )
+
+
+def is_predicted(case: Case) -> bool:
+    """True if memory is predicted for the way in which the case is executed.
+
+    Not for compiled code, another memory format, autocast, or a kernel that torch would not
+    pick by itself, but for the one that stores all scores.
+    """
+    usual = replace(case, kernel="auto", tf32="auto")
+    return not usual.execution and case.kernel in ("auto", "math")
 
 
 def check_case_mode(case: Case) -> None:

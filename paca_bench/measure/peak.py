@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from paca_bench.complexity.memory import predict_case_memory
+from paca_bench.complexity.memory import is_predicted, predict_case_memory
 from paca_bench.environment import available_memory
 from paca_bench.measure.execution import executing
 from paca_bench.measure.latency import make_call
@@ -79,7 +79,7 @@ def disagreement(measured: float, predicted: float, device: str) -> dict[str, An
 
 def _predicted(case: Case) -> tuple[dict[str, float], dict[str, Any]]:
     """The predicted peak, where the case is executed in a way that there is a prediction for."""
-    if case.execution and case.execution != f"tf32={case.tf32}":
+    if not is_predicted(case):
         reason = f"memory is predicted for torch's own way, not for {case.execution}"
         return {}, {"memory_not_predicted": reason}
     return {"predicted_peak_memory_bytes": predict_case_memory(case).peak_bytes}, {}

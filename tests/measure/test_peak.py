@@ -42,10 +42,20 @@ def test_a_case_has_its_peak_counted_and_its_process_looked_at() -> None:
 
 
 def test_another_way_to_execute_is_measured_and_not_predicted() -> None:
-    metrics, details = measure_case_memory(make_case("vit", height=64, width=64, kernel="math"))
+    case = make_case("vit", height=64, width=64, autocast="bfloat16")
+    metrics, details = measure_case_memory(case)
     assert "predicted_peak_memory_bytes" not in metrics
     assert metrics["peak_memory_bytes"] > 0
-    assert "kernel=math" in details["memory_not_predicted"]
+    assert "autocast=bfloat16" in details["memory_not_predicted"]
+
+
+def test_a_kernel_that_stores_all_scores_is_predicted_to() -> None:
+    peaks = {}
+    for kernel in ("auto", "math"):
+        metrics, details = measure_case_memory(make_case("vit", height=128, kernel=kernel))
+        assert "memory_disagrees" not in details
+        peaks[kernel] = metrics["predicted_peak_memory_bytes"]
+    assert peaks["math"] > peaks["auto"]
 
 
 def test_what_cannot_fit_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
