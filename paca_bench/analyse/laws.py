@@ -45,6 +45,7 @@ _LEAST_SHARE = 0.02
 # How much better in AICc a law of faster growth must be, at most; see ``_choose``.
 _LARGEST_MARGIN = 6
 _TAKEN_AS_ZERO = 1e-12
+_EXACT_RESIDUAL = 1e-9
 
 
 @dataclass(frozen=True)
@@ -254,6 +255,8 @@ def _choose(fits: list[Fit], points: Points) -> Fit:
         score = _aicc(fit, points.count)
         shares = known * fit.costs / (known @ fit.costs)[:, None]
         small = shares[:, fit.terms].max(axis=0).min() < _LEAST_SHARE
+        # A law that counts follow to the last digit is theirs, however small a term.
+        small &= fit.squares > points.count * _EXACT_RESIDUAL**2
         if small or {LINEAR, LINEARITHMIC} <= set(fit.terms):
             continue
         kind = fit.terms[-1]

@@ -346,3 +346,15 @@ def test_the_table_without_a_law_says_not_shown(tmp_path):
     assert (row["law"], row["linear_claim"]) == ("", "not shown")
     assert math.isnan(row["local_exponent_max"])
     assert row["exponent"] > 0.5
+
+
+def test_exact_counts_have_their_own_law_however_small_a_term() -> None:
+    """4NC² + 2N²C at C = 32: the linear term is just under 2% at the smallest N."""
+    tokens = [float(side**2) for side in (56, 80, 112, 160, 216, 256)]
+    law = fit_law(tokens, [4 * n * 32**2 + 2 * n**2 * 32 for n in tokens])
+    assert law is not None
+    assert law.terms == ("linear", "quadratic")
+    assert law.coefficients == {
+        "linear": pytest.approx(4 * 32**2, rel=1e-6),
+        "quadratic": pytest.approx(64, rel=1e-6),
+    }
