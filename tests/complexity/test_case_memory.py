@@ -69,7 +69,7 @@ def test_checkpointing_is_a_mode_of_training() -> None:
     cases = [make_case("paca", level="host", mode=mode) for mode in modes]
     found = predict_case_memories(cases)
     assert found == [predict_case_memory(case) for case in cases]
-    forward, checkpointed, train = (one.peak_bytes for one in found)  # type: ignore[union-attr]
+    forward, checkpointed, train = (one.peak_bytes for one in found)
     assert forward < checkpointed < train
 
 

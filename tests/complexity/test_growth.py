@@ -65,7 +65,7 @@ def test_paca_vit_is_linear_but_for_its_last_stage(name: str) -> None:
 def test_stages_of_one_degree_have_no_winner() -> None:
     for name in ("swin_tiny_patch4_window7_224", "pvt_v2_b2", "pacavit_small_p2cconv_100"):
         model = get_model(name)
-        found = growth(lambda side, model=model: model.cost(height=side, width=side), 224)  # type: ignore[misc]
+        found = growth(lambda side, model=model: model.cost(height=side, width=side), 224)
         assert (found.winner, found.dominates_from) == (None, None)
 
 

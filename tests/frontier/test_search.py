@@ -116,7 +116,7 @@ def test_an_interval_that_holds_the_limit_is_unclear() -> None:
     ],
 )
 def test_limits_with_units(kind: str, text: str, value: float) -> None:
-    assert make_limits({kind: text}) == [Limit(kind, pytest.approx(value), text)]  # type: ignore[dict-item, arg-type]
+    assert make_limits({kind: text}) == [Limit(kind, pytest.approx(value), text)]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_limits_with_units(kind: str, text: str, value: float) -> None:
 )
 def test_what_is_no_limit_is_refused(kind: str, text: str) -> None:
     with pytest.raises(SpecError, match=f"--{kind}.*is not a limit; write it with its unit"):
-        make_limits({kind: text})  # type: ignore[dict-item]
+        make_limits({kind: text})
 
 
 def test_a_limit_must_be_given() -> None:

@@ -46,7 +46,7 @@ def measure(device: Device, capture: Callable[[Call, Call], Call] | None) -> obj
 
 def test_eager_and_graph_are_timed_alike() -> None:
     device = Device()
-    samples, details = measure(device, device.capture)  # type: ignore[misc]
+    samples, details = measure(device, device.capture)
     assert set(samples["latency_warm_s"]) == {3.0}
     assert set(samples["latency_graph_s"]) == {1.0}
     assert details == {}
@@ -57,12 +57,12 @@ def test_what_cannot_be_captured_is_timed_without_a_graph_and_says_why() -> None
     def refuse(call: Call, between: Call) -> Call:
         raise RuntimeError("operation not permitted when stream is capturing\nmore lines")
 
-    samples, details = measure(Device(), refuse)  # type: ignore[misc]
+    samples, details = measure(Device(), refuse)
     assert samples.keys() == {"latency_warm_s"}
     assert details["no_graph"].endswith("operation not permitted when stream is capturing")
 
 
 def test_a_call_that_is_graphs_already_is_not_captured() -> None:
-    samples, details = measure(Device(), None)  # type: ignore[misc]
+    samples, details = measure(Device(), None)
     assert samples.keys() == {"latency_warm_s"}
     assert "CUDA graphs of its own" in details["no_graph"]

@@ -142,7 +142,7 @@ def test_a_counter_that_cannot_be_read_is_said(system: FakeSystem, time: Time) -
 def test_a_gpu_that_counts_its_energy(time: Time) -> None:
     """The counter moves every 20 ms, by 2 J: 100 W."""
     gpu = FakeGpu()
-    gpu.energy_j = lambda: 2.0 * int(time.now / 0.02 + 1e-6)  # type: ignore[method-assign]
+    gpu.energy_j = lambda: 2.0 * int(time.now / 0.02 + 1e-6)
     meter = gpu_meter(gpu, time.clock, time.sleep)
     assert isinstance(meter, CounterMeter)
     meter.start()

@@ -71,6 +71,6 @@ def test_a_counter_that_moves_seldom_is_given_a_longer_span() -> None:
 
 def test_a_counter_that_fails_is_not_zero_joules() -> None:
     device = Device(0.01)
-    device.stop = lambda: Absent("the counter could not be read")  # type: ignore[method-assign]
+    device.stop = lambda: Absent("the counter could not be read")
     with pytest.raises(UnsupportedError, match="could not be read"):
         measure(device)
