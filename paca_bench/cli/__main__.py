@@ -1,0 +1,5 @@
+"""``python -m paca_bench.cli``."""
+
+from paca_bench.cli import main
+
+main()

@@ -1,0 +1,59 @@
+"""What commands have in common: options that several take, and what they print.
+
+Annotations are objects in this package and not text: typer would evaluate each text at every
+start.
+"""
+
+from collections.abc import Container, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Text = str | None
+
+
+def option(help_text: str, *names: str) -> Any:
+    """An option whose help says its default."""
+    return typer.Option(*names, help=help_text, show_default=False)
+
+
+Mechanisms = Annotated[Text, option("Mechanisms, by comma.  [default: all]")]
+Clusters = Annotated[Text, option("Numbers of clusters M, by comma.  [default: 25,49,100]")]
+Host = Annotated[Text, option("Size of the pyramid: nano, tiny, small.  [default: nano]")]
+Batches = Annotated[Text, option("Images per call, by comma.  [default: 1]")]
+Dtypes = Annotated[Text, option("float32, bfloat16, float16, float64.  [default: float32]")]
+Modes = Annotated[Text, option("forward, train, checkpointed.  [default: forward]")]
+Device = Annotated[Text, option("auto, cpu, cuda or cuda:INDEX.  [default: auto]")]
+Threads = Annotated[Text, option("CPU threads; 0 for all.  [default: 0]")]
+Plugins = Annotated[list[str] | None, option("Python file with mechanisms of yours; may repeat.")]
+Out = Annotated[Path | None, option("Run folder.  [default: results/DATE]")]
+Json = Annotated[bool, option("Print one JSON object.", "--json")]
+
+
+def given_options(context: typer.Context, own: Container[str]) -> dict[str, Any]:
+    """The options that were given, but for a command's ``own``.
+
+    One that was not given is None, or an empty tuple where it may repeat.
+    """
+    given = context.params.items()
+    return {k: v for k, v in given if v not in (None, ()) and k not in own}
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """One JSON object on standard output."""
+    import json
+
+    typer.echo(json.dumps(content, indent=2))
+
+
+def summarise(console: Any, run: Path) -> None:
+    """Print a run's summary, and write its report beside its records."""
+    from paca_bench.report.html import write_report
+    from paca_bench.report.text import print_summary
+    from paca_bench.results import load_results
+    from paca_bench.store import REPORT_FILE, RunFolder
+
+    print_summary(load_results(run), console, [RunFolder.open(run).header])
+    report = write_report(run, run / REPORT_FILE)
+    typer.echo(f"\nRun folder: {run}\nReport:     {report}")
