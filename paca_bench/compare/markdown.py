@@ -8,13 +8,12 @@ from collections.abc import Iterable, Sequence
 
 from paca_bench.compare.comparison import CLEAN, REGRESSION, CasePair, Comparison
 from paca_bench.compare.wording import (
-    change_text,
     detectable_text,
     headline,
     latency_text,
     note,
     sentences,
-    static_text,
+    static_row,
 )
 
 _MARKS = {CLEAN: "✅", REGRESSION: "❌"}
@@ -48,14 +47,7 @@ def _changed(comparison: Comparison) -> list[list[str]]:
         if case.judgement and case.judgement.change in ("slower", "faster")
     ]
     statics = [
-        [
-            case.id,
-            static.name.replace("_", " "),
-            static_text(static, static.base),
-            static_text(static, static.new),
-            change_text(static),
-            "**regression**" if static.is_regression else "changed",
-        ]
+        static_row(case, static, "**regression**")
         for case, static in sorted(
             comparison.static_changes, key=lambda item: not item[1].is_regression
         )

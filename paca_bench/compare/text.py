@@ -10,13 +10,12 @@ from rich.text import Text
 from paca_bench.analyse.compare import Change
 from paca_bench.compare.comparison import CLEAN, REGRESSION, CasePair, Comparison
 from paca_bench.compare.wording import (
-    change_text,
     detectable_text,
     headline,
     latency_text,
     note,
     sentences,
-    static_text,
+    static_row,
 )
 from paca_bench.report.grid import Grid, print_grid
 from paca_bench.units import significant
@@ -45,14 +44,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
 def _static_grid(comparison: Comparison) -> Grid:
     rows = [
-        [
-            case.id,
-            static.name.replace("_", " "),
-            static_text(static, static.base),
-            static_text(static, static.new),
-            change_text(static),
-            "regression" if static.is_regression else "changed",
-        ]
+        static_row(case, static, "regression")
         for case, static in comparison.static_changes[:_MOST_ROWS]
     ]
     title = _title("Deterministic metrics that changed", len(comparison.static_changes))

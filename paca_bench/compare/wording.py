@@ -191,6 +191,18 @@ def change_text(static: StaticPair) -> str:
     return f"{100 * static.relative:+.2f}%"
 
 
+def static_row(case: CasePair, static: StaticPair, regression: str) -> list[str]:
+    """Case, metric, both values, the change, and ``regression`` or "changed"."""
+    return [
+        case.id,
+        static.name.replace("_", " "),
+        static_text(static, static.base),
+        static_text(static, static.new),
+        change_text(static),
+        regression if static.is_regression else "changed",
+    ]
+
+
 def latency_text(case: CasePair) -> str:
     """``1.08 [1.06, 1.10]``, or why there is none."""
     if case.judgement:
