@@ -150,6 +150,8 @@ def _disturbance(
 
 
 def _interval(name: str, unit: str, estimate: Estimate) -> dict[str, float]:
+    if not estimate.is_bounded:
+        return {f"{name}{unit}": estimate.value}
     return {
         f"{name}{unit}": estimate.value,
         f"{name}_low{unit}": estimate.low,

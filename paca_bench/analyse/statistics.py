@@ -47,6 +47,11 @@ class Estimate:
         """Half the interval's width over the value; infinite for a value of zero."""
         return (self.high - self.low) / 2 / self.value if self.value else math.inf
 
+    @property
+    def is_bounded(self) -> bool:
+        """False if nothing bounds the value, because it was seen once."""
+        return math.isfinite(self.high)
+
     def overlaps(self, other: Estimate) -> bool:
         """True if the two intervals have a point in common."""
         return self.low <= other.high and other.low <= self.high
@@ -103,7 +108,8 @@ def latency_estimate(processes: Processes, confidence: float = 0.95) -> Estimate
     A single process cannot show how processes differ. Its interval is the distribution-free
     one for the median (order statistics at binomial ranks; Conover, "Practical Nonparametric
     Statistics", section 3.2), and ``method`` says that it is a lower bound on the
-    uncertainty; where there are too few samples even for that, it is their range.
+    uncertainty; where there are too few samples even for that, it is their range. A single
+    sample bounds nothing: its interval is 0 to infinity.
 
     Raises:
         SpecError: no process, a process without samples, a sample that is not a positive
@@ -266,9 +272,10 @@ def _within_process(samples: NDArray[np.float64], confidence: float) -> tuple[fl
     tails = special.bdtr(np.arange(len(ordered) // 2 + 1.0), len(ordered), 0.5)
     rank = int(np.count_nonzero(tails <= (1 - confidence) / 2))
     bound = "within one process, a lower bound on the uncertainty"
+    if len(ordered) == 1:
+        return 0.0, math.inf, "no interval: a single sample"
     if rank == 0:
-        count = f"{len(ordered)} sample" + ("s" if len(ordered) > 1 else "")
-        how = f"range of {count} (too few for a {confidence:.0%} interval) {bound}"
+        how = f"range of {len(ordered)} samples (too few for a {confidence:.0%} interval) {bound}"
         return float(ordered[0]), float(ordered[-1]), how
     how = f"{confidence:.0%} order-statistic interval of the median of {len(ordered)} samples "
     return float(ordered[rank - 1]), float(ordered[-rank]), how + bound
@@ -276,6 +283,8 @@ def _within_process(samples: NDArray[np.float64], confidence: float) -> tuple[fl
 
 def _combined(top: Estimate, bottom: Estimate) -> tuple[float, float]:
     value = top.value / bottom.value
+    if not (top.is_bounded and bottom.is_bounded):
+        return 0.0, math.inf
     down = math.hypot(math.log(top.value / top.low), math.log(bottom.high / bottom.value))
     up = math.hypot(math.log(top.high / top.value), math.log(bottom.value / bottom.low))
     return value * math.exp(-down), value * math.exp(up)

@@ -19,6 +19,10 @@ MIN_SAMPLES = 3
 MAX_SAMPLES = 200
 STABLE_WITHIN = 0.05
 WARMUP_SHARE = 0.4
+# Cores that just woke take some milliseconds to their full clock, and a neighbour comes and goes
+# in some tens: samples of a shorter time would show one state of the machine only.
+LEAST_WARMUP_SHARE = 0.05
+LEAST_SAMPLED_SHARE = 0.25
 # Written before each timed call, so that it starts with a cold cache, as the first layer of
 # a network finds its input; more than any present L2.
 L2_FLUSH_BYTES = 256 * 2**20
@@ -113,13 +117,15 @@ def sample_latency(
 ) -> LatencySamples:
     """Time ``call`` for about ``slice_s`` seconds, at least once warm and once sampled.
 
-    Sampling stops early once the median's standard error within this process is below
-    ``precision``. ``between`` runs untimed before each call (it frees gradients). ``around``
+    Sampling stops early, after a quarter of ``slice_s``, once the median's standard error within
+    this process is below ``precision``. ``between`` runs untimed before each call (it frees gradients). ``around``
     is entered after the warm-up, when all threads exist, and told of each sample.
     """
     start = clock()
-    warmup, stable = _warm_up(timer, call, between, start + WARMUP_SHARE * slice_s, clock)
+    least, most = start + LEAST_WARMUP_SHARE * slice_s, start + WARMUP_SHARE * slice_s
+    warmup, stable = _warm_up(timer, call, between, least, most, clock)
     samples: list[float] = []
+    early = clock() + LEAST_SAMPLED_SHARE * slice_s
     with around or nullcontext() as told:
         while not samples or (
             clock() + samples[-1] < start + slice_s and len(samples) < MAX_SAMPLES
@@ -130,7 +136,8 @@ def sample_latency(
             samples.append(timer.time(call))
             if told is not None:
                 told.after()
-            if len(samples) >= MIN_SAMPLES and _relative_error(samples) < precision:
+            enough = len(samples) >= MIN_SAMPLES and clock() >= early
+            if enough and _relative_error(samples) < precision:
                 break
     return LatencySamples(samples, warmup, stable)
 
@@ -139,17 +146,19 @@ def _warm_up(
     timer: Timer,
     call: Callable[[], object],
     between: Callable[[], object],
-    deadline: float,
+    least: float,
+    most: float,
     clock: Callable[[], float],
 ) -> tuple[list[float], bool]:
-    """Call until a call is not faster than the one before by more than 5%."""
+    """Call up to ``least`` and until a call is not faster than the one before by more than 5%."""
     durations: list[float] = []
     while True:
         between()
         durations.append(timer.time(call))
-        if len(durations) > 1 and durations[-1] > (1 - STABLE_WITHIN) * durations[-2]:
+        settled = len(durations) > 1 and durations[-1] > (1 - STABLE_WITHIN) * durations[-2]
+        if settled and clock() >= least:
             return durations, True
-        if clock() + durations[-1] > deadline:
+        if clock() + durations[-1] > most:
             return durations, False
 
 

@@ -194,13 +194,17 @@ def _plain(row: Row | None, quantity: Quantity) -> str:
 
 
 def _value(row: Row | None, quantity: Quantity) -> str:
-    """``107 ms ±2.1%``: the wider side of the interval, relative; for accuracy in points."""
+    """``107 ms ±2.1%``: the wider side of the interval, relative; for accuracy in points.
+
+    ``±?`` where there is no interval.
+    """
     if row is None or not quantity.is_measured(row):
         return _plain(row, quantity)
     value, interval = float(row[quantity.metric]), quantity.interval(row)
     text = quantity.text(value)
     if interval is None:
-        return text
+        # Accuracies always have one; a latency that was sampled once has none.
+        return f"{text} ±?"
     half = max(interval[1] - value, value - interval[0])
     if quantity is ACCURACY:
         return f"{text.rstrip('%')} ±{format_percent(half)}"

@@ -69,7 +69,7 @@ def noisy_powers(rng, *, processes, noise):
     rows = []
     for side in (200, 300, 500, 700):
         for label, seconds in (("steep", side**2), ("flat", 400 * side)):
-            samples = [[seconds * math.exp(rng.gauss(0, noise))] for _ in range(processes)]
+            samples = [2 * [seconds * math.exp(rng.gauss(0, noise))] for _ in range(processes)]
             row = dict.fromkeys((*CURVE_AXES, "num_clusters"), "x")
             row |= {"label": label, "mode": "forward", "level": "host", "height": side}
             row |= {"width": side, "latency_s": samples[0][0], "latency_samples_s": samples}

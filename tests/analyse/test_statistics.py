@@ -62,7 +62,10 @@ def test_swapping_the_sides_inverts_the_ratio(a, b):
     assert forward.low <= forward.value <= forward.high
     assert forward.value == pytest.approx(1 / backward.value, rel=1e-9)
     assert forward.low == pytest.approx(1 / backward.high, rel=1e-9)
-    assert forward.high == pytest.approx(1 / backward.low, rel=1e-9)
+    if forward.is_bounded:
+        assert forward.high == pytest.approx(1 / backward.low, rel=1e-9)
+    else:
+        assert backward.low == 0
 
 
 @quick
@@ -108,12 +111,22 @@ def test_one_process_uses_binomial_ranks():
     assert "within one process, a lower bound on the uncertainty" in estimate.method
 
 
-@pytest.mark.parametrize(("count", "enough"), [(1, False), (5, False), (6, True)])
+@pytest.mark.parametrize(("count", "enough"), [(2, False), (5, False), (6, True)])
 def test_too_few_samples_give_their_range_and_say_so(count, enough):
     estimate = latency_estimate([[float(i) for i in range(1, count + 1)]])
     assert (estimate.low, estimate.high) == (1.0, float(count))
     assert ("too few" in estimate.method) is not enough
     assert "lower bound" in estimate.method
+
+
+def test_a_single_sample_bounds_nothing():
+    estimate = latency_estimate([[2.0]])
+    assert (estimate.value, estimate.low, estimate.high) == (2.0, 0.0, math.inf)
+    assert estimate.relative_half_width == math.inf
+    assert not estimate.is_bounded
+    assert "no interval" in estimate.method
+    ratio = ratio_estimate([[2.0]], [[1.0], [1.1]])
+    assert (ratio.low, ratio.high) == (0.0, math.inf)
 
 
 def test_more_confidence_is_wider():

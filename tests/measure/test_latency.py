@@ -69,7 +69,13 @@ def test_a_warm_up_that_never_settles_is_cut_off_and_said() -> None:
 
 
 def test_identical_samples_are_precise_at_the_minimum() -> None:
-    assert len(Bench(steady([], then=1.0)).sample(slice_s=1e6).samples_s) == MIN_SAMPLES
+    assert len(Bench(steady([], then=1.0)).sample(slice_s=10.0).samples_s) == MIN_SAMPLES
+
+
+def test_short_calls_are_sampled_for_a_quarter_of_the_slice_and_warmed_up_for_a_twentieth() -> None:
+    taken = Bench(steady([], then=1.0)).sample(slice_s=100.0)
+    assert len(taken.warmup_s) == 5
+    assert len(taken.samples_s) == 25
 
 
 def test_noisy_samples_fill_the_slice_and_not_more() -> None:
@@ -80,7 +86,7 @@ def test_noisy_samples_fill_the_slice_and_not_more() -> None:
 
 
 def test_there_is_an_end_to_sampling() -> None:
-    taken = Bench(iter([1.0, 2.0] * 1000)).sample(slice_s=1e9, precision=1e-9)
+    taken = Bench(iter([1.0, 2.0] * 1000)).sample(slice_s=2e3, precision=1e-9)
     assert len(taken.samples_s) == MAX_SAMPLES
 
 
