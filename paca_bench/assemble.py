@@ -9,9 +9,10 @@ from paca_bench.analyse.statistics import Estimate, latency_estimate, seed_estim
 from paca_bench.plan import PlannedCase
 from paca_bench.record import Record, Status
 from paca_bench.store import now
+from paca_bench.units import format_bytes, format_seconds
 from paca_bench.workers import Outcome
 
-# From this share of disturbed samples on, a record warns of them.
+# From this share of disturbed samples on, a latency is in doubt.
 MANY_DISTURBED = 0.25
 # A call is launch-bound where it surely takes this many times what it does as a CUDA graph.
 LAUNCH_BOUND = 1.1
@@ -56,6 +57,8 @@ def assemble(
     if "latency_s" in metrics and "bound_s" in planned.static:
         metrics["bound_s"] = planned.static["bound_s"]
         metrics["roof_share"] = metrics["bound_s"] / metrics["latency_s"]
+    if doubts := _doubts(samples, details):
+        details["doubts"] = doubts
     short = [g for g, n in (wanted or {}).items() if 0 < len(outcomes.get(g, ())) < n]
     unfinished = [group for group in short if statuses[group] is Status.OK]
     if unfinished:
@@ -106,7 +109,6 @@ def _with_estimates(
         metrics |= _interval("latency", "_s", latency)
         metrics["images_per_s"] = planned.case.batch / latency.value
         details["latency_method"] = latency.method
-        details |= _disturbance(samples["latency_s"], details)
     if "compile_s" in samples:
         metrics["compile_s"] = samples["compile_s"][0][0]
     warm, graph = (
@@ -127,26 +129,28 @@ def _with_estimates(
     return metrics, details
 
 
-def _disturbance(
-    processes: Sequence[Sequence[float]], details: Mapping[str, Any]
-) -> dict[str, Any]:
-    """``disturbed_share`` of the samples, and ``warnings`` that say what is wrong with them."""
-    found: dict[str, Any] = {}
-    warnings = []
+def _doubts(
+    samples: Mapping[str, list[list[float]]], details: Mapping[str, Any]
+) -> dict[str, str]:
+    """What makes the record's figures worth less than they look; see ``analyse.doubts``."""
+    found = {}
+    count = sum(map(len, samples.get("latency_s", ())))
     marks = [reasons for process in details.get("disturbed", ()) for reasons in process.values()]
-    count = sum(map(len, processes))
-    if marks:
-        found["disturbed_share"] = len(marks) / count
-        if len(marks) > MANY_DISTURBED * count:
-            warnings.append(
-                f"{len(marks)} of {count} samples were disturbed, for example: {marks[0][0]}; "
-                f"see paca-bench doctor"
-            )
-    if any(clock["too_short"] for clock in details.get("clock", ())):
-        warnings.append(
-            "a call takes not much longer than the clock tells apart; raise --batch or --res"
-        )
-    return {**found, "warnings": warnings} if warnings else found
+    if len(marks) > MANY_DISTURBED * count:
+        found["disturbed"] = f"{len(marks)} of {count} samples, for example: {marks[0][0]}"
+    short = [clock for clock in details.get("clock", ()) if clock["too_short"]]
+    if short:
+        found["short"] = f"a clock adds up to {format_seconds(_clock_s(short[0]))} to it"
+    if details.get("launch_bound"):
+        found["launch_bound"] = f"over {LAUNCH_BOUND:g} times what it takes as a CUDA graph"
+    if apart := details.get("memory_disagrees"):
+        measured, predicted = (format_bytes(apart[f"{k}_bytes"]) for k in ("measured", "predicted"))
+        found["memory"] = f"measured {measured}, predicted {predicted}"
+    return found
+
+
+def _clock_s(clock: Mapping[str, float]) -> float:
+    return clock["resolution_s"] + clock["overhead_s"]
 
 
 def _interval(name: str, unit: str, estimate: Estimate) -> dict[str, float]:

@@ -208,7 +208,7 @@ def _values(
 
 
 # The details that tables and figures are made from.
-_READ_DETAILS = ("tokens", "kernel_path", "dataset", "clusters")
+_READ_DETAILS = ("tokens", "kernel_path", "dataset", "clusters", "doubts")
 
 
 class _Compact:

@@ -95,7 +95,6 @@ class Runner:
         self._wanted = {"latency": spec.processes, "accuracy": spec.seeds}
         self._rounds = 0
         self._jobs_left = 0
-        self.measured_s = 0.0
 
     def run(self, planned: Sequence[PlannedCase], started: float | None = None) -> None:
         """Measure every case that has no final record yet, and record it.
@@ -304,7 +303,6 @@ class Runner:
                 f"give more, such as {budget_flag(2 * self._spec.budget_s)}"
             )
             outcome = Outcome(status=Status.OVER_BUDGET, reason=reason, seconds=outcome.seconds)
-        self.measured_s += outcome.seconds
         self._keep(planned, group, outcome)
         return outcome
 

@@ -57,6 +57,7 @@ class SweepSpec:
         threads: intra-operation threads on a CPU; 0 means all that this process may use.
         allocator: ``tuned`` keeps freed memory in the process, so that page faults are not
             measured with the mechanism; ``system`` leaves the C library's defaults.
+        doctor: examine the machine first, for a twentieth of the budget and at most 30 s.
         seed: of the order, the weights and the inputs.
         data: data set for accuracy.
         accuracy_resolutions: side in pixels that accuracy is trained at.
@@ -88,6 +89,7 @@ class SweepSpec:
     timeout_s: float = 300.0
     threads: int = 0
     allocator: str = "tuned"
+    doctor: bool = True
     seed: int = 0
     data: str = "mnist5k"
     accuracy_resolutions: tuple[Size, ...] = ((32, 32),)
@@ -137,6 +139,7 @@ _KEYS: dict[str, tuple[str, Any]] = {
     "timeout": ("timeout_s", lambda v: parse_duration(v, "--timeout")),
     "threads": ("threads", lambda v: _one(v, "--threads", 0, 1 << 12)),
     "allocator": ("allocator", lambda v: _choice(v, "--allocator", ALLOCATORS)),
+    "doctor": ("doctor", lambda v: _switch(v, "--doctor")),
     "seed": ("seed", lambda v: _one(v, "--seed", 0, 2**31 - 1)),
     "data": ("data", lambda v: _name(v, "--data")),
     "accuracy_res": (
@@ -295,6 +298,12 @@ def _one(value: Any, flag: str, low: int, high: int) -> int:
     if len(numbers) != 1:
         raise SpecError(f"{flag} takes one number, not {shown(value)}")
     return numbers[0]
+
+
+def _switch(value: Any, flag: str) -> bool:
+    if not isinstance(value, bool):
+        raise SpecError(f"{flag} is on or off, not {shown(value)}; write true or false in a suite")
+    return value
 
 
 def _fraction(value: Any, flag: str) -> float:

@@ -23,13 +23,17 @@ from paca_bench.record import DTYPES, Record, Status
 from paca_bench.spec import SweepSpec, make_spec, parse_settings, read_suite
 from paca_bench.store import RUN_FILE, RunFolder, check_free, locked
 from paca_bench.units import format_seconds
-from paca_bench.workers import Execute, Outcome, WorkerPool
+from paca_bench.workers import Execute, Job, Outcome, WorkerPool
 
 if TYPE_CHECKING:
     from paca_bench.runner import Observer
 
 PROBE_TIMEOUT_S = 120.0
 PLUGIN_TIMEOUT_S = 60.0
+# The doctor's experiment takes a twentieth of the budget; in less time it would say little.
+DOCTOR_SHARE = 0.05
+DOCTOR_MOST_S = 30.0
+DOCTOR_LEAST_S = 5.0
 RESULTS = Path("results")
 # A run may go on only where these are what they were, or its figures would not belong together.
 # Runs of before there was ``code`` have none.
@@ -45,6 +49,20 @@ FINGERPRINT = (
     "threads",
     "torch",
 )
+
+
+class Counted:
+    """``Execute`` that adds up how long its jobs took, in ``seconds``."""
+
+    def __init__(self, execute: Execute) -> None:
+        self._execute = execute
+        self.seconds = 0.0
+
+    def __call__(self, job: Job, timeout_s: float) -> Outcome:
+        """See ``Execute``."""
+        outcome = self._execute(job, timeout_s)
+        self.seconds += outcome.seconds
+        return outcome
 
 
 class Silent:
@@ -104,19 +122,20 @@ def sweep(
         else:
             stack.enter_context(previous.locked())
             _check_undamaged(previous)
-        pool = stack.enter_context(WorkerPool(spec.threads, spec.allocator))
+        counted = Counted(stack.enter_context(WorkerPool(spec.threads, spec.allocator)).execute)
         # What takes long to import comes now, while the worker server imports torch.
         from paca_bench.runner import Runner
 
-        check_plugins(pool.execute, spec)
+        check_plugins(counted, spec)
         _check_inputs(spec)
         dtypes = [*spec.dtypes, *(d for d in spec.autocasts if d in DTYPES)]
         job = {"kind": "probe", "device": spec.device, "dtypes": list(dict.fromkeys(dtypes))}
-        probe = pool.execute(job, PROBE_TIMEOUT_S)
+        probe = counted(job, PROBE_TIMEOUT_S)
         if probe.status is not Status.OK:
             raise PacaBenchError(f"the device could not be probed: {probe.reason}")
         device = probe.details["device"]
         environment = {**probe.details["environment"], "code": measured_code(spec.plugins)}
+        diagnosis = _examined(counted, spec, device, environment["threads"])
         machine = Machine.measured(Ceilings.from_json(probe.details["ceilings"]))
         planned = make_plan(spec, device, machine)
         header = {
@@ -124,6 +143,7 @@ def sweep(
             "spec": spec.to_json(),
             "environment": {**environment, "ceilings": probe.details["ceilings"]},
             "growth": growths(planned),
+            "diagnosis": diagnosis,
         }
         if previous is None:
             # The lock comes first, so that of two sweeps only one writes a header.
@@ -135,9 +155,9 @@ def sweep(
             run.header |= header
             run.header.pop("finished_at", None)
             run.write_header()
-        runner = Runner(spec, run, pool.execute, observer or Silent())
+        runner = Runner(spec, run, counted, observer or Silent())
         runner.run(planned, started)
-        seconds, inside = time.monotonic() - started, probe.seconds + runner.measured_s
+        seconds, inside = time.monotonic() - started, counted.seconds
         run.header["seconds"] = {
             "sweep": seconds,
             "inside_workers": inside,
@@ -215,6 +235,26 @@ def check_plugins(execute: Execute, spec: SweepSpec) -> None:
             f"take out what runs on import"
         )
     raise PluginError(f"--plugin {names}: loading it failed: {outcome.reason}")
+
+
+def _examined(
+    execute: Execute, spec: SweepSpec, device: str, threads: int
+) -> dict[str, Any] | None:
+    """What the doctor says of this machine; None where nothing is timed, or too little time."""
+    seconds = min(DOCTOR_SHARE * spec.budget_s, DOCTOR_MOST_S)
+    if not spec.doctor or "latency" not in spec.metrics or seconds < DOCTOR_LEAST_S:
+        return None
+    from paca_bench.doctor.diagnose import examine
+    from paca_bench.doctor.scene import Sources
+
+    return examine(
+        execute,
+        sources=Sources.of_this_machine(),
+        device=device,
+        threads=threads,
+        seconds=seconds,
+        seed=spec.seed,
+    ).header()
 
 
 def _check_undamaged(run: RunFolder) -> None:

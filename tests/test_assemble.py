@@ -113,23 +113,34 @@ def test_what_was_measured_counts_more_than_a_refusal() -> None:
 # ---- what the machine did meanwhile
 
 
-def test_many_disturbed_samples_are_a_share_and_a_warning() -> None:
+def test_many_disturbed_samples_put_a_latency_in_doubt() -> None:
     marked = latency(1.0, 1.0, disturbed=[{"1": ["waited 5 ms for a core"]}])
     clean = latency(1.0, 1.0, disturbed=[{}])
     details = assemble(planned("latency"), {"latency": [marked, clean]}).details
-    assert details["disturbed_share"] == 0.25
-    assert "warnings" not in details
+    assert "doubts" not in details
     details = assemble(planned("latency"), {"latency": [marked, marked, clean]}).details
-    (warning,) = details["warnings"]
-    assert warning.startswith("2 of 6 samples were disturbed, for example: waited 5 ms")
+    assert details["doubts"] == {"disturbed": "2 of 6 samples, for example: waited 5 ms for a core"}
     assert details["disturbed"] == [{"1": ["waited 5 ms for a core"]}] * 2 + [{}]
 
 
-def test_a_call_that_the_clock_cannot_tell_is_warned_of() -> None:
-    details = assemble(
-        planned("latency"), {"latency": [latency(1e-7, clock=[{"too_short": True}])]}
-    ).details
-    assert "raise --batch" in details["warnings"][0]
+def test_a_call_that_the_clock_cannot_tell_is_in_doubt() -> None:
+    clock = {"too_short": True, "resolution_s": 1e-8, "overhead_s": 4e-8}
+    done = {"latency": [latency(1e-7, clock=[clock])]}
+    details = assemble(planned("latency"), done).details
+    assert details["doubts"] == {"short": "a clock adds up to 50.0 ns to it"}
+
+
+def test_a_peak_that_was_not_predicted_is_in_doubt() -> None:
+    apart = {"measured_bytes": 2**20, "predicted_bytes": 2**21, "allowed": 0.05}
+    done = {"memory": [ok(metrics={"peak_memory_bytes": 2**20}, details={"memory_disagrees": apart})]}
+    details = assemble(planned("memory"), done).details
+    assert details["doubts"] == {"memory": "measured 1.00 MiB, predicted 2.00 MiB"}
+
+
+def test_a_single_sample_has_no_interval() -> None:
+    metrics = assemble(planned("latency"), {"latency": [latency(2.0)]}).metrics
+    assert metrics["latency_s"] == 2.0
+    assert "latency_low_s" not in metrics
 
 
 def test_compile_time_is_that_of_the_process_that_found_nothing_compiled() -> None:
@@ -147,6 +158,7 @@ def test_a_call_is_launch_bound_where_a_graph_is_surely_faster(graph: float, bou
     ]
     record = assemble(planned("latency"), {"latency": done})
     assert record.details["launch_bound"] is bound
+    assert ("launch_bound" in record.details.get("doubts", {})) is bound
     for name in ("latency_warm", "latency_graph"):
         m = record.metrics
         assert m[f"{name}_low_s"] <= m[f"{name}_s"] <= m[f"{name}_high_s"]

@@ -476,7 +476,6 @@ def test_the_time_before_the_runner_counts(tmp_path: Path) -> None:
     runner = Runner(spec(budget=100), run, machine.execute, Silent(), machine.clock)
     runner.run(plan(), started=machine.now - 99)
     assert set(machine.groups()) <= {"complexity", "memory"}
-    assert runner.measured_s == pytest.approx(machine.now - 1000)
 
 
 # ---- energy

@@ -72,6 +72,35 @@ def test_a_run_gets_a_folder_of_its_own(
     assert RunFolder.open(out).records()
 
 
+def test_the_time_inside_workers_is_counted(tmp_path: Path, pool: FakePool) -> None:
+    seconds = RunFolder.open(sweep(out=tmp_path / "run", **TINY)).header["seconds"]
+    # The fake machine's clock moves by what its jobs take, and only by that.
+    assert seconds["inside_workers"] == pytest.approx(pool.machine.now - 1000)
+    assert seconds["ratio"] == seconds["sweep"] / seconds["inside_workers"]
+
+
+# ---- the doctor
+
+
+def test_a_sweep_examines_the_machine_first(
+    tmp_path: Path, pool: FakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "DOCTOR_MOST_S", 30.0)
+    found = RunFolder.open(sweep(out=tmp_path / "run", **TINY)).header["diagnosis"]
+    assert found["verdict"] in ("quiet", "noisy", "unfit")
+    assert "smallest change" in found["summary"]
+    assert "samples" not in found["noise"]
+    assert all(one["severity"] in ("note", "warning", "problem") for one in found["findings"])
+
+
+@pytest.mark.parametrize("changes", [{"budget": "60s"}, {"doctor": False}, {"metrics": "memory"}])
+def test_the_machine_is_not_examined_where_it_would_not_help(
+    tmp_path: Path, pool: FakePool, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(sweeper, "DOCTOR_MOST_S", 30.0)
+    assert RunFolder.open(sweep(out=tmp_path / "run", **TINY | changes)).header["diagnosis"] is None
+
+
 # ---- resuming
 
 

@@ -77,6 +77,13 @@ def sweep(
     allocator: Annotated[
         Text, option("tuned keeps freed memory in the process; system.  [default: tuned]")
     ] = None,
+    doctor: Annotated[
+        bool | None,
+        option(
+            "Examine the machine first: 5% of --budget, at most 30 s.  [default: on]",
+            "--doctor/--no-doctor",
+        ),
+    ] = None,
     seed: Annotated[Text, option("Of order, weights and inputs.  [default: 0]")] = None,
     data: Annotated[
         Text, option("Images for accuracy: mnist5k, folder:DIR.  [default: mnist5k]")

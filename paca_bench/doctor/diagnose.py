@@ -91,6 +91,28 @@ def run_doctor(
     probe = execute(job, PROBE_TIMEOUT_S)
     if probe.status is not Status.OK:
         raise PacaBenchError(f"the device could not be probed: {probe.reason}")
+    return examine(
+        execute,
+        sources=sources,
+        system_execute=system_execute,
+        device=probe.details["device"],
+        threads=threads or probe.details["environment"]["threads"],
+        seconds=seconds,
+        seed=seed,
+    )
+
+
+def examine(
+    execute: Execute,
+    *,
+    sources: Sources,
+    device: str,
+    threads: int,
+    seconds: float,
+    system_execute: Execute | None = None,
+    seed: int = 0,
+) -> Diagnosis:
+    """As ``run_doctor``, of a device that was probed: ``cpu`` or ``cuda:i``."""
     cpus = usable_cpus(sources)
     gpus = sources.gpus()
     readings: dict[str, list[GpuReading]] = defaultdict(list)
@@ -103,7 +125,7 @@ def run_doctor(
         before = look(sources, watch, cpus)
         noise = measure_noise(
             execute,
-            small_case(probe.details["device"]),
+            small_case(device),
             threads=threads,
             seconds=seconds,
             clock=sources.clock,
@@ -115,7 +137,7 @@ def run_doctor(
     meanwhile = between(before, after, sources.pid, readings)
     scene = Scene(
         sources=sources,
-        threads=threads or probe.details["environment"]["threads"],
+        threads=threads,
         cpus=cpus,
         clock=sources.clock_quality(),
         meanwhile=meanwhile,
@@ -131,7 +153,7 @@ def run_doctor(
         summary=summary,
         findings=tuple(findings),
         noise=known,
-        facts=_facts(scene, probe.details["device"]),
+        facts=_facts(scene, device),
     )
 
 

@@ -81,7 +81,7 @@ class Diagnosis:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values, to print or to keep in ``run.json``."""
+        """JSON values."""
         return {
             "verdict": self.verdict.value,
             "summary": self.summary,
@@ -91,3 +91,12 @@ class Diagnosis:
             "noise": None if self.noise is None else self.noise.to_json(),
             "facts": dict(self.facts),
         }
+
+    def header(self) -> dict[str, Any]:
+        """``to_json`` for ``run.json``: what is left to mend, and no raw samples."""
+        data = self.to_json()
+        if data["noise"]:
+            del data["noise"]["samples"]
+        open_ = {Severity.NOTE, Severity.WARNING, Severity.PROBLEM}
+        data["findings"] = [one for one in data["findings"] if one["severity"] in open_]
+        return data
