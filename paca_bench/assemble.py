@@ -126,12 +126,14 @@ def _with_estimates(
         accuracy = seed_estimate(values, trials=details.get("num_test"))
         metrics |= _interval("accuracy", "", accuracy)
         details["accuracy_method"] = accuracy.method
+    if "train_images_per_s" in samples:
+        metrics |= _interval(
+            "train_images", "_per_s", latency_estimate(samples["train_images_per_s"])
+        )
     return metrics, details
 
 
-def _doubts(
-    samples: Mapping[str, list[list[float]]], details: Mapping[str, Any]
-) -> dict[str, str]:
+def _doubts(samples: Mapping[str, list[list[float]]], details: Mapping[str, Any]) -> dict[str, str]:
     """What makes the record's figures worth less than they look; see ``analyse.doubts``."""
     found = {}
     count = sum(map(len, samples.get("latency_s", ())))

@@ -132,7 +132,9 @@ def test_a_call_that_the_clock_cannot_tell_is_in_doubt() -> None:
 
 def test_a_peak_that_was_not_predicted_is_in_doubt() -> None:
     apart = {"measured_bytes": 2**20, "predicted_bytes": 2**21, "allowed": 0.05}
-    done = {"memory": [ok(metrics={"peak_memory_bytes": 2**20}, details={"memory_disagrees": apart})]}
+    done = {
+        "memory": [ok(metrics={"peak_memory_bytes": 2**20}, details={"memory_disagrees": apart})]
+    }
     details = assemble(planned("memory"), done).details
     assert details["doubts"] == {"memory": "measured 1.00 MiB, predicted 2.00 MiB"}
 

@@ -10,10 +10,12 @@ import pandas as pd
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from paca_bench.analyse.doubts import doubts
 from paca_bench.analyse.summary import unmeasured, verdict
 from paca_bench.errors import NothingMeasuredError, StoreError
 from paca_bench.report.clusters import cluster_panels, heat_gradient
 from paca_bench.report.comparison import latency_ratios
+from paca_bench.report.diagnosis import diagnosed
 from paca_bench.report.downloads import downloads
 from paca_bench.report.drawn import drawn
 from paca_bench.report.environment import environment_rows, machine_line
@@ -107,6 +109,7 @@ def render(frame: pd.DataFrame, folders: Mapping[str, RunFolder]) -> str:
         version=next(iter(headers.values())).get("paca_bench", "unknown"),
         verdict=verdict(frame),
         machines={name: machine_line(header) for name, header in headers.items()},
+        diagnoses={name: found for name, header in headers.items() if (found := diagnosed(header))},
         started={name: str(header.get("started_at", ""))[:10] for name, header in headers.items()},
         records=len(frame),
         styles=styles,
@@ -123,6 +126,7 @@ def render(frame: pd.DataFrame, folders: Mapping[str, RunFolder]) -> str:
         ratios=ratios,
         table=case_table(frame),
         missing=kinds(unmeasured(frame)),
+        doubts=doubts(frame),
         environments=environment_rows(headers),
         methods=interval_methods(frame),
         downloads=downloads(frame, folders),

@@ -11,8 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from paca_bench.analyse.curves import Row, records, resolution_text
+from paca_bench.analyse.doubts import doubts
 from paca_bench.analyse.scaling import scaling_table
 from paca_bench.analyse.summary import verdict
+from paca_bench.report.diagnosis import diagnosis_lines
 from paca_bench.report.grid import Grid, print_grid
 from paca_bench.report.growth import growth_lines
 from paca_bench.report.places import Place, is_censored, is_number, place_key, places
@@ -42,9 +44,9 @@ def print_summary(
     One table per place, hosts first: MACs and peak memory at the largest resolution, latency
     at the smallest and the largest, its exponent in N, and the accuracy of the same label.
     Where no latency was asked for, MACs at both ends and their exponent, predicted memory and
-    the bytes that must move. Then the verdict, whose last sentence says what is missing, and
-    how the closed forms grow, if ``headers`` (``run.json`` of each run) tell. However narrow
-    the console, no number is cut off.
+    the bytes that must move. Then the verdict, whose last sentence says what is missing, how the
+    closed forms grow and what the doctor said of the machine, if ``headers`` (``run.json`` of each
+    run) tell, and what to read with care. However narrow the console, no number is cut off.
     """
     order = label_order(df)
     fits = {
@@ -62,9 +64,15 @@ def print_summary(
         console.print()
     outcome = verdict(df)
     _say(outcome.question, outcome.sentences, console)
-    if grown := growth_lines(headers):
-        console.print()
-        _say("How the closed forms grow", grown, console)
+    headers = list(headers)
+    for title, lines in (
+        ("How the closed forms grow", growth_lines(headers)),
+        ("To be read with care", [doubt.sentence for doubt in doubts(df)]),
+        ("The doctor", diagnosis_lines(headers)),
+    ):
+        if lines:
+            console.print()
+            _say(title, lines, console)
 
 
 def _say(title: str, lines: Iterable[str], console: Console) -> None:
