@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +29,37 @@ def read_fitted(path: Path, height: int, width: int) -> NDArray[np.uint8]:
     Raises:
         OSError: the file cannot be read as an image.
     """
+    return fit(read_upright(path), height, width)
+
+
+def fit(image: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
+    """``image`` at ``[H, W, 3]``, as ``read_fitted`` does."""
+    # One resampling of the centred part: the same as to resize and then to cut.
+    return np.asarray(ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC))
+
+
+def read_upright(path: Path | IO[bytes]) -> Image.Image:
+    """The whole image in 8-bit RGB: its first frame, turned as its EXIF orientation says.
+
+    An EXIF block that cannot be read turns nothing.
+
+    Raises:
+        OSError: the file cannot be read as an image.
+    """
     with _open(path) as image:
-        upright = ImageOps.exif_transpose(image)
-        # One resampling of the centred part: the same as to resize and then to cut.
-        part = ImageOps.fit(to_rgb(upright), (width, height), Image.Resampling.BICUBIC)
-        return np.asarray(part)
+        return upright(image)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """``image`` in 8-bit RGB, turned as its EXIF orientation says. Raises as ``to_rgb``."""
+    return to_rgb(_turned(image))
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # Parsers of damaged EXIF raise almost anything; the pixels are sound.
+        return image
 
 
 def check_readable(path: Path) -> str | None:
@@ -64,7 +91,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _open(path: Path) -> Image.Image:
+def _open(path: Path | IO[bytes]) -> Image.Image:
     """The decoded image; whatever a decoder raises becomes an ``OSError``."""
     try:
         image = Image.open(path)

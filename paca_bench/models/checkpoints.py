@@ -58,6 +58,17 @@ class CheckpointReport:
         )
 
 
+def read_checkpoint(model: nn.Module, path: Path) -> Weights:
+    """The weights in a file, under the keys that ``model`` has for them, on the CPU.
+
+    They are not compared with the model's own; see ``compare_weights``.
+
+    Raises:
+        CheckpointError: the file cannot be read, would run code when read, or holds no weights.
+    """
+    return _strip(_weights(_read(path), str(path)), model.state_dict())
+
+
 def load_checkpoint(
     model: nn.Module, source: str | Path | Mapping[str, object], *, strict: bool = True
 ) -> CheckpointReport:
@@ -80,9 +91,9 @@ def load_checkpoint(
     """
     given = source if isinstance(source, Mapping) else _read(Path(source))
     name = "the state dict" if isinstance(source, Mapping) else str(source)
-    own = {key: value for key, value in model.state_dict().items() if not _is_derived(key)}
+    own = model.state_dict()
     weights = _strip(_weights(given, name), own)
-    report = _compare(weights, own)
+    report = compare_weights(model, weights)
     rejected = {key for key, _, _ in report.misshaped}
     fitting = {k: v for k, v in weights.items() if k in own and k not in rejected}
     if not fitting:
@@ -172,7 +183,9 @@ def _have(keys: Mapping[str, Tensor], prefix: str) -> bool:
     return any(key.startswith(prefix) for key in keys)
 
 
-def _compare(weights: Weights, own: Mapping[str, Tensor]) -> CheckpointReport:
+def compare_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> CheckpointReport:
+    """How weights under the model's keys would fit it; the model may be on the device ``meta``."""
+    own = {key: value for key, value in model.state_dict().items() if not _is_derived(key)}
     shapes = [(k, tuple(weights[k].shape), tuple(v.shape)) for k, v in own.items() if k in weights]
     return CheckpointReport(
         missing=tuple(key for key in own if key not in weights),

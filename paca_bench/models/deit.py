@@ -6,10 +6,14 @@ that of Dosovitskiy et al., ICLR 2021. Keys are those of the original checkpoint
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
-from paca_bench.attention.base import map_to_tokens
+from paca_bench.attention.base import map_to_tokens, tokens_to_map
 from paca_bench.attention.registry import Grid, attention_cost
 from paca_bench.attention.vit import SelfAttention
 from paca_bench.complexity.cost import CostSum
@@ -122,9 +126,9 @@ class VisionTransformer(nn.Module):
     ) -> None:
         super().__init__()
         self.img_size = img_size
-        rows, columns = patch_grid(img_size, patch_size)
+        self.patch_grid = patch_grid(img_size, patch_size)
         # The class token has no place on the grid: attention sees one row of tokens.
-        self.grid = (1, rows * columns + 1)
+        self.grid = (1, math.prod(self.patch_grid) + 1)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, self.grid[1], dim))
         self.patch_embed = PatchEmbed(dim, patch_size)
@@ -162,3 +166,20 @@ class VisionTransformer(nn.Module):
         for block in self.blocks:
             x = block(x, self.grid)
         return self.head(self.norm(x)[:, 0])
+
+    def at_own_size(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights of another image size as those of this one.
+
+        The position table of a square image is interpolated to this grid (bicubic), as the
+        official code does to fine-tune at another size; the class token's stays.
+        """
+        table = weights.get("pos_embed")
+        if table is None or table.dim() != 3 or table.shape[1] == self.grid[1]:
+            return dict(weights)
+        patches = max(table.shape[1] - 1, 0)
+        side = math.isqrt(patches)
+        if side == 0 or side**2 != patches:
+            return dict(weights)
+        image = tokens_to_map(table[:, 1:].float(), (side, side))
+        resized = interpolate(image, size=self.patch_grid, mode="bicubic", align_corners=False)
+        return {**weights, "pos_embed": torch.cat((table[:, :1], map_to_tokens(resized)), dim=1)}
