@@ -207,8 +207,12 @@ def _values(
     ]
 
 
-# The details that tables and figures are made from.
-_READ_DETAILS = ("tokens", "kernel_path", "dataset", "clusters", "doubts")
+# The details that tables and figures are made from. Of a training they take ten kilobytes, but
+# a run has few of those.
+_READ_DETAILS = (
+    *("tokens", "kernel_path", "dataset", "clusters", "doubts"),
+    *("seeds", "num_test", "test_outcomes", "train_loss", "train_loss_window"),
+)
 
 
 class _Compact:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
+from paca_bench.analyse.statistics import seed_estimate
 from paca_bench.record import Case, Record, Status
 from paca_bench.store import RunFolder
 
@@ -112,6 +114,62 @@ def make_fit_record(
         predicted={"wall_s": 20.0},
         wall_s=21.0,
         finished_at="2026-01-01T00:00:00+00:00",
+    )
+
+
+def make_training(
+    mechanism: str,
+    num_clusters: int | None = None,
+    *,
+    logit: float = 3.0,
+    seeds: int = 3,
+    images: int = 400,
+    seed_spread: float = 0.2,
+    resolution: int = 32,
+    level: str = "host",
+    macs: int | None = None,
+    draw: int = 0,
+) -> Record:
+    """A record of trainings with an outcome per seed and test image, and a loss per step.
+
+    The images are as hard for every mechanism; how ``logit`` exceeds an image's hardness, with
+    noise of the mechanism, the seed and both, decides whether the answer is right.
+    """
+    fit = make_fit_record(mechanism, num_clusters, seeds=seeds)
+    hardness = random.Random("images")
+    hard = [hardness.gauss(0, 2) for _ in range(images)]
+    own = random.Random(f"{mechanism}{num_clusters}{resolution}{draw}")
+    lean = [own.gauss(0, 0.5) for _ in range(images)]
+    outcomes = []
+    for _ in range(seeds):
+        level_of_seed = logit + own.gauss(0, seed_spread)
+        right = (
+            level_of_seed + a + b + own.gauss(0, 0.3) > 0 for a, b in zip(hard, lean, strict=True)
+        )
+        outcomes.append("".join("1" if one else "0" for one in right))
+    values = [text.count("1") / images for text in outcomes]
+    estimate = seed_estimate(values, images)
+    losses = [[2.3 * 0.97**step + 0.02 * own.random() for step in range(60)] for _ in outcomes]
+    case = replace(fit.case, height=resolution, width=resolution, level=level)
+    return replace(
+        fit,
+        case=case if level == "host" else replace(case, host=""),
+        statuses={**({"complexity": Status.OK} if macs else {}), **fit.statuses},
+        metrics={
+            "accuracy": estimate.value,
+            "accuracy_low": estimate.low,
+            "accuracy_high": estimate.high,
+            **({"macs": macs, "flops": 2 * macs} if macs else {}),
+        },
+        samples={"accuracy": [[value] for value in values]},
+        details={
+            **fit.details,
+            "num_test": images,
+            "seeds": list(range(seeds)),
+            "test_outcomes": outcomes,
+            "train_loss": losses,
+            "accuracy_method": estimate.method,
+        },
     )
 
 

@@ -31,6 +31,8 @@ METRIC_GROUPS = {
     "images_per_s": "latency",
     "peak_memory_bytes": "memory",
     "accuracy": "accuracy",
+    "train_images_per_s": "accuracy",
+    "train_peak_memory_bytes": "accuracy",
     "joules_per_image": "energy",
 }
 

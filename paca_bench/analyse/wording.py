@@ -23,6 +23,18 @@ def ratio_text(ratio: Estimate) -> str:
     return interval(lambda v: significant(v, digits), ratio.value, ratio.low, ratio.high)
 
 
+def probability_text(probability: float) -> str:
+    """``97%``; ``<1%`` and ``>99%`` where a share of draws tells no more."""
+    if probability < 0.01:
+        return "<1%"
+    return ">99%" if probability > 0.99 else f"{probability:.0%}"
+
+
+def points(fraction: float) -> str:
+    """A difference of accuracies: ``+1.2``, in points."""
+    return f"{100 * fraction:+.1f}"
+
+
 def listed(items: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``; of many the first few, and how many more."""
     items = shortened(items)

@@ -18,7 +18,7 @@ from paca_bench.report.plot_axes import (
     one_two_five,
     set_axis,
 )
-from paca_bench.report.quantities import ACCURACY, LATENCIES, Quantity, rows_of
+from paca_bench.report.quantities import ACCURACY, Quantity, rows_of
 from paca_bench.report.theme import MUTED
 from paca_bench.report.traces import (
     Dashes,
@@ -108,23 +108,24 @@ def clusters_figure(
     return figure
 
 
-def front_figure(front: list[Row], mode: str, styles: Styles, dashes: Dashes) -> Figure:
-    """Accuracy against latency, with intervals both ways and the Pareto front as a step line.
+def front_figure(front: list[Row], cost: Quantity, styles: Styles, dashes: Dashes) -> Figure:
+    """Accuracy against a cost, with intervals both ways, and the estimates' front as a step line.
+
+    A point is the fainter, the less probable it is on the front; open where that is improbable.
 
     Args:
         front: rows of ``analyse.pareto.front_table`` that may be compared with each other.
-        mode: ``forward`` or ``train``: which latency it is.
+        cost: which cost it is.
         styles: label -> style.
         dashes: run -> dash of its front.
     """
-    latency = LATENCIES[mode]
-    size, unit = latency.unit(float(row["cost"]) for row in front)
+    size, unit = cost.unit(float(row["cost"]) for row in front)
     figure = new_figure(axis_title("accuracy", "%"))
     figure["layout"]["height"] = 460
     set_axis(
         figure,
         "x",
-        title=axis_title(latency.title.lower(), unit),
+        title=axis_title(cost.in_sentence, unit),
         type="log",
         **one_two_five([float(row["cost"]) / size for row in front]),
     )
@@ -138,13 +139,13 @@ def front_figure(front: list[Row], mode: str, styles: Styles, dashes: Dashes) ->
                     y=[100 * row["accuracy"] for row in best],
                     line={"color": MUTED, "width": 1.5, "shape": "hv", "dash": dashes[run]},
                     mode="lines",
-                    name="Pareto front",
+                    name="front of the estimates",
                     hoverinfo="skip",
                     meta={"front": True},
                 )
             )
     for row in sorted(front, key=lambda row: position(row, styles, dashes)):
-        figure["data"].append(front_trace(row, size, styles))
+        figure["data"].append(front_trace(row, cost, size, styles))
     return figure
 
 

@@ -20,9 +20,10 @@ from paca_bench.report.downloads import downloads
 from paca_bench.report.drawn import drawn
 from paca_bench.report.environment import environment_rows, machine_line
 from paca_bench.report.growth import growth_rows
+from paca_bench.report.learning import learning
 from paca_bench.report.missing import kinds
 from paca_bench.report.page import check_target, environment, policy, source, write_atomically
-from paca_bench.report.panels import cluster_accuracy, cluster_latency, fronts
+from paca_bench.report.panels import cluster_accuracy, cluster_latency
 from paca_bench.report.roofline import roofline, run_ceilings
 from paca_bench.report.scaling import scaling_panels
 from paca_bench.report.table import case_table
@@ -93,7 +94,8 @@ def render(frame: pd.DataFrame, folders: Mapping[str, RunFolder]) -> str:
         folders: run name -> folder, in the order of the report.
     """
     runs = list(folders)
-    shown = drawn(frame, label_order(frame))
+    order = label_order(frame)
+    shown = drawn(frame, order)
     styles = label_styles(shown.labels)
     dashes = run_dashes(runs)
     headers = {name: folder.header for name, folder in folders.items()}
@@ -120,7 +122,7 @@ def render(frame: pd.DataFrame, folders: Mapping[str, RunFolder]) -> str:
         roofline=roofline(shown, ceilings, styles, dashes),
         cluster_latency=cluster_latency(shown, styles, dashes),
         cluster_accuracy=cluster_accuracy(shown, styles, dashes),
-        fronts=fronts(shown, styles, dashes),
+        learning=learning(frame, shown, order, styles, dashes),
         learned=learned,
         gradient=heat_gradient(),
         ratios=ratios,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from paca_bench.analyse.curves import Row, groups, records, resolution_text
-from paca_bench.analyse.pareto import front_table
+from paca_bench.analyse.curves import Row, records, resolution_text
 from paca_bench.analyse.scaling import spread
 from paca_bench.report.charts import Chart, Choices, missing
 from paca_bench.report.drawn import Drawn
-from paca_bench.report.figures import clusters_figure, front_figure
+from paca_bench.report.figures import clusters_figure
 from paca_bench.report.places import Place
 from paca_bench.report.quantities import ACCURACY, LATENCIES, Quantity
 from paca_bench.report.traces import Dashes, Styles
@@ -42,7 +41,7 @@ def cluster_latency(drawn: Drawn, styles: Styles, dashes: Dashes) -> Choices:
             charts.append(Chart(f"clusters-{len(charts)}", title, figure, notes))
             weights.append(_weight(place, mode, rows, quantity, side))
     note = f"At {most} resolutions of each place and mode." if most < total else ""
-    return _choices(charts, weights, note)
+    return choices(charts, weights, note)
 
 
 def cluster_accuracy(drawn: Drawn, styles: Styles, dashes: Dashes) -> Choices:
@@ -57,45 +56,6 @@ def cluster_accuracy(drawn: Drawn, styles: Styles, dashes: Dashes) -> Choices:
                 notes = missing(rows, ACCURACY)
                 charts.append(Chart(f"accuracy-{len(charts)}", title, figure, notes))
     return Choices(charts)
-
-
-_FRONT_PLACE = ("host", "batch", "dtype", "device", "execution")
-_FRONT_AXES = (*_FRONT_PLACE, "mode", "resolution", "accuracy_resolution")
-
-
-def fronts(drawn: Drawn, styles: Styles, dashes: Dashes) -> Choices:
-    """Accuracy against latency: a chart per host place, mode, resolution and training."""
-    charts: list[Chart] = []
-    weights: list[tuple[Any, ...]] = []
-    table = front_table(drawn.frame, cost="latency_s")
-    hosts: dict[tuple[Any, ...], Place] = {}
-    for one in drawn.places:
-        _, host, stage, *where = one.key
-        if one.level == "host" and stage is None:
-            hosts[host, *where] = one
-    for axes, points in groups(table, _FRONT_AXES):
-        *where, mode, side, trained = axes.values()
-        place = hosts.get(tuple(where))
-        if place is None:
-            continue
-        rows = place.rows[(place.rows["mode"] == mode) & (place.rows["resolution"] == side)]
-        if rows.empty:
-            continue
-        timed = records(rows)
-        shape = f"{resolution_text(timed[0])} px"
-        charts.append(
-            Chart(
-                f"front-{len(charts)}",
-                f"{place.title}, {mode}, {shape}; trained at {trained:g} px",
-                front_figure(records(points), mode, styles, dashes),
-                missing(timed, LATENCIES[mode]),
-                f"Accuracy from training and testing at {trained:g} px; latency at {shape}. The "
-                "step line joins the mechanisms that none beats in both; open markers are "
-                "dominated.",
-            )
-        )
-        weights.append((mode == "forward", len(points), side))
-    return _choices(charts, weights)
 
 
 def _by_resolution(rows: list[Row]) -> dict[float, list[Row]]:
@@ -113,6 +73,7 @@ def _weight(
     return place.level == "host", mode == "forward", measured, side
 
 
-def _choices(charts: list[Chart], weights: list[tuple[Any, ...]], note: str = "") -> Choices:
+def choices(charts: list[Chart], weights: list[tuple[Any, ...]], note: str = "") -> Choices:
+    """The charts, of which the one with the largest weight is shown first."""
     best = max(range(len(charts)), key=weights.__getitem__) if charts else 0
     return Choices(charts, best, note if charts else "")

@@ -55,6 +55,12 @@ class Quantity:
         """``latency train``: for a narrow column header."""
         return f"{self.axis} {self.mode}".rstrip()
 
+    @property
+    def in_sentence(self) -> str:
+        """The title as it stands within a sentence: ``latency, forward``, but ``MACs``."""
+        first, rest = self.title[:1], self.title[1:]
+        return self.title if rest[:1].isupper() else first.lower() + rest
+
     def is_measured(self, row: Row) -> bool:
         """True if the row has a value to show."""
         return is_measured(row, self.metric, self.group)
@@ -103,6 +109,16 @@ ACCURACY = Quantity(
     format_percent,
     "accuracy_low",
     "accuracy_high",
+)
+
+TRAIN_MEMORY = Quantity(
+    "train_peak_memory_bytes",
+    "Peak memory of a training step",
+    "memory",
+    "accuracy",
+    "fit",
+    _BYTES,
+    format_bytes,
 )
 
 # Mode of one call -> what it is called in a title.

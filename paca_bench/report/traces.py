@@ -13,11 +13,12 @@ from html import escape
 from typing import Any
 
 from paca_bench.analyse.curves import Row, resolution_text
+from paca_bench.analyse.wording import probability_text
 from paca_bench.report.places import ending, is_number, plain
 from paca_bench.report.plot_axes import Figure
 from paca_bench.report.quantities import Quantity, pair_of, with_interval
 from paca_bench.report.theme import MUTED, Style
-from paca_bench.units import format_percent, format_seconds
+from paca_bench.units import format_percent
 
 Trace = dict[str, Any]
 Styles = Mapping[str, Style]
@@ -182,36 +183,43 @@ def add_guides(figure: Figure, points: list[Row], quantity: Quantity, size: floa
         )
 
 
-def front_trace(row: Row, size: float, styles: Styles) -> Trace:
-    """One mechanism's accuracy against latency, with both intervals; open if dominated."""
-    style, cost, accuracy = styles[row["label"]], float(row["cost"]), float(row["accuracy"])
-    where = "on the Pareto front" if row["on_front"] else "dominated"
+def front_trace(row: Row, cost: Quantity, size: float, styles: Styles) -> Trace:
+    """One mechanism's accuracy against a cost, with both intervals, faint if off the front."""
+    style, value, accuracy = styles[row["label"]], float(row["cost"]), float(row["accuracy"])
+    probability = float(row["front_probability"])
+    chance, off = probability_text(probability), row["front_verdict"] == "off"
     text = (
-        f"<b>{escape(row['label'])}</b> ({where})<br>{escape(row['run'])}<br>"
-        f"latency {with_interval(format_seconds, cost, _pair(row, 'cost'))}<br>"
-        f"accuracy {with_interval(format_percent, accuracy, _pair(row, 'accuracy'))}"
+        f"<b>{escape(row['label'])}</b><br>{escape(row['run'])}<br>"
+        f"{cost.axis} {with_interval(cost.text, value, _pair(row, 'cost'))}<br>"
+        f"accuracy {with_interval(format_percent, accuracy, _pair(row, 'accuracy'))}<br>"
+        f"on the Pareto front with probability {escape(chance)}"
     )
-    symbol = style.marker if row["on_front"] else f"{style.marker}-open"
     return scatter(
-        x=[cost / size],
+        x=[value / size],
         y=[100 * accuracy],
         mode="markers+text",
         name=escape(row["label"]),
         marker={
-            "symbol": symbol,
+            "symbol": f"{style.marker}-open" if off else style.marker,
             "color": style.color,
-            "size": 12,
+            "size": 8 + 6 * probability,
+            "opacity": 0.45 + 0.55 * probability,
             "line": {"width": 2, "color": style.color},
         },
-        text=[escape(row["label"])],
+        text=[f"{escape(row['label'])} {escape(chance)}"],
         textposition="top right",
         cliponaxis=False,
         textfont={"color": style.color, "size": 12},
-        error_x=_error([cost], [_pair(row, "cost")], size, style.color),
+        error_x=_error([value], [_pair(row, "cost")], size, style.color),
         error_y=_error([accuracy], [_pair(row, "accuracy")], 0.01, style.color),
         customdata=[text],
         hovertemplate=HOVER,
-        meta={"labels": [row["label"]], "run": row["run"], "on_front": bool(row["on_front"])},
+        meta={
+            "labels": [row["label"]],
+            "run": row["run"],
+            "on_front": bool(row["on_front"]),
+            "front_probability": probability,
+        },
     )
 
 

@@ -1,0 +1,115 @@
+"""Every two mechanisms that were trained alike, as a table to read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from paca_bench.analyse.accuracy_pairs import ALIKE, MARGIN, Q, accuracy_pairs
+from paca_bench.analyse.curves import Row, groups, records, resolution_text
+from paca_bench.analyse.wording import points
+from paca_bench.units import significant
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class PairLine:
+    """One pair; texts as they are shown, and the numbers to sort by."""
+
+    label: str
+    other: str
+    difference: float
+    interval: str
+    verdict: str
+    detectable: float
+    adjusted_p: str
+    p_sort: str
+    reason: str
+
+    @property
+    def css(self) -> str:
+        """The class that colours the verdict."""
+        return {"higher": "faster", "lower": "slower"}.get(self.verdict, "")
+
+
+@dataclass(frozen=True, slots=True)
+class PairTable:
+    """The pairs of one host and training, and what to keep in mind."""
+
+    id: str
+    title: str
+    lines: list[PairLine]
+    note: str
+
+
+def pair_tables(frame: pd.DataFrame, labels: list[str]) -> list[PairTable]:
+    """A table per run, host and training; pairs stand in the order of ``labels``."""
+    table = accuracy_pairs(frame)
+    several = frame["run"].nunique() > 1
+    found: list[PairTable] = []
+    for axes, rows in groups(table, ALIKE):
+        lines = sorted(
+            (_line(row, labels) for row in records(rows)),
+            key=lambda line: (labels.index(line.label), labels.index(line.other)),
+        )
+        title = training_title(axes, several)
+        found.append(PairTable(f"pairs-{len(found)}", title, lines, pairs_note(records(rows))))
+    return found
+
+
+def training_title(axes: Row, several_runs: bool) -> str:
+    """``Host nano, trained at 32 px on mnist5k``."""
+    where = f"Host {axes['host']}" if axes["host"] else "Models"
+    data = f" on {axes['dataset']}" if axes["dataset"] else ""
+    run = f", run {axes['run']}" if several_runs else ""
+    return f"{where}, trained at {resolution_text(axes)} px{data}{run}"
+
+
+def pairs_note(rows: list[Row]) -> str:
+    """What so many seeds can tell, and how it was found."""
+    seen = [float(row["detectable"]) for row in rows if row["detectable"] == row["detectable"]]
+    counts = Counter(str(row["verdict"]) for row in rows)
+    tally = ", ".join(f"{verdict} in {count}" for verdict, count in counts.items())
+    text = f"{tally[:1].upper()}{tally[1:]} of {len(rows)}."
+    if seen:
+        seeds = min(int(row["seeds"]) for row in rows if row["seeds"] > 1)
+        text += (
+            f" With {seeds} seeds a difference had to be {significant(100 * median(seen), 2)} "
+            "points (the median over pairs) to be found in four of five such runs."
+        )
+    methods = "; ".join(dict.fromkeys(str(row["method"]) for row in rows))
+    return (
+        f"{text} Interval: {methods}; same is an interval within {100 * MARGIN:g} point either "
+        f"way; of all that is called higher or lower at most {Q:.0%} is expected to be wrong "
+        "(Benjamini and Hochberg, over this table)."
+    )
+
+
+def _line(row: Row, labels: list[str]) -> PairLine:
+    sign, label, other = 1.0, str(row["label"]), str(row["other"])
+    verdict = str(row["verdict"])
+    if labels.index(label) > labels.index(other):
+        sign, label, other = -1.0, other, label
+        verdict = {"higher": "lower", "lower": "higher"}.get(verdict, verdict)
+    low, high = sorted(sign * float(row[f"difference_{end}"]) for end in ("low", "high"))
+    return PairLine(
+        label,
+        other,
+        100 * sign * float(row["difference"]),
+        f"[{points(low)}, {points(high)}]",
+        verdict,
+        100 * float(row["detectable"]),
+        _p_text(row["adjusted_p"]),
+        "" if row["adjusted_p"] != row["adjusted_p"] else str(row["adjusted_p"]),
+        str(row["reason"]),
+    )
+
+
+def _p_text(p: Any) -> str:
+    if p != p:
+        return "–"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
