@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from paca_bench.attention.registry import mechanisms
-from paca_bench.environment import usable_cores
+from paca_bench.environment import torch_settings, usable_cores
 from paca_bench.errors import NothingMeasuredError, PacaBenchError
 from paca_bench.growth import growths
 from paca_bench.models.subject import case_tokens
 from paca_bench.plan import Machine, PlannedCase, make_plan
 from paca_bench.plugins import load_plugins
 from paca_bench.record import Record, Status
-from paca_bench.spec import SweepSpec, make_spec
+from paca_bench.spec import SweepSpec, make_spec, read_suite
 from paca_bench.store import RunFolder, check_free, locked, now
 from paca_bench.version import package_version
 
@@ -31,6 +31,7 @@ def analyze(
     *,
     out: str | PathLike[str],
     memory: bool = False,
+    suite: str | None = None,
     **settings: Any,
 ) -> Path:
     """Closed-form cost of every case of a grid, and its predicted peak memory, into a run folder.
@@ -38,6 +39,7 @@ def analyze(
     Args:
         out: the run folder, new.
         memory: also predict the peak memory of each case on a CPU.
+        suite: a TOML file, or the name of a suite that ships; ``settings`` override it.
         **settings: as the options of ``paca-bench analyze``: ``res``, ``mechanism``, ...
 
     Returns:
@@ -49,7 +51,7 @@ def analyze(
         StoreError: the folder cannot be used.
         NothingMeasuredError: no case of the grid can be built.
     """
-    spec = make_analysis_spec(settings)
+    spec = make_analysis_spec({**(read_suite(suite) if suite else {}), **settings})
     mechanisms()
     load_plugins(spec.plugins)
     folder = Path(out)
@@ -62,7 +64,11 @@ def analyze(
     header = {
         "paca_bench": package_version(),
         "spec": spec.to_json(),
-        "environment": {"paca_bench": package_version(), "device": "none: nothing was run"},
+        "environment": {
+            "paca_bench": package_version(),
+            "device": "none: nothing was run",
+            **torch_settings(),
+        },
         "growth": growths(planned),
     }
     with locked(folder):

@@ -24,12 +24,9 @@ def describe_environment(device: str) -> dict[str, Any]:
 
     ``device`` is ``cpu`` or ``cuda:i``. Imports torch and, for ``cuda``, starts it.
     """
-    import torch
-
     facts: dict[str, Any] = {
         "paca_bench": package_version(),
         "python": platform.python_version(),
-        "torch": torch.__version__,
         "numpy": version("numpy"),
         "os": platform.platform(),
         "cpu": cpu_name(),
@@ -39,7 +36,7 @@ def describe_environment(device: str) -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "memory_available_bytes": available_memory(),
         "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
-        "threads": torch.get_num_threads(),
+        **torch_settings(),
         "flush_denormal": True,
         **cpu_settings(),
         "malloc": {k: v for k, v in os.environ.items() if k.startswith("MALLOC_")},
@@ -48,6 +45,17 @@ def describe_environment(device: str) -> dict[str, Any]:
     if device.startswith("cuda"):
         facts["gpu"] = _describe_gpu(device)
     return facts
+
+
+def torch_settings() -> dict[str, Any]:
+    """What the memory of a call on a CPU depends on, besides its shapes."""
+    import torch
+
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "vector_unit": torch.backends.cpu.get_cpu_capability(),
+    }
 
 
 def measured_code(plugins: Iterable[str] = ()) -> str:

@@ -17,6 +17,7 @@ from paca_bench.cli.options import (
     Mechanisms,
     Out,
     Plugins,
+    Suite,
     Text,
     Threads,
     given_options,
@@ -94,7 +95,7 @@ def sweep(
     seeds: Annotated[Text, option("Trainings per accuracy.  [default: 3]")] = None,
     train_steps: Annotated[Text, option("Steps per training.  [default: the recipe's]")] = None,
     plugin: Plugins = None,
-    suite: Annotated[Text, option("A TOML suite, or the name of one that ships.")] = None,
+    suite: Suite = None,
     out: Out = None,
     resume: Annotated[bool, option("Go on with the run in --out.", "--resume")] = False,
     dry_run: Annotated[

@@ -27,6 +27,7 @@ Modes = Annotated[Text, option("forward, train, checkpointed.  [default: forward
 Device = Annotated[Text, option("auto, cpu, cuda or cuda:INDEX.  [default: auto]")]
 Threads = Annotated[Text, option("CPU threads; 0 for all.  [default: 0]")]
 Plugins = Annotated[list[str] | None, option("Python file with mechanisms of yours; may repeat.")]
+Suite = Annotated[Text, option("A TOML suite, or the name of one that ships.")]
 Out = Annotated[Path | None, option("Run folder.  [default: results/DATE]")]
 Json = Annotated[bool, option("Print one JSON object.", "--json")]
 

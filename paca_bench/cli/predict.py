@@ -16,6 +16,7 @@ from paca_bench.cli.options import (
     Modes,
     Out,
     Plugins,
+    Suite,
     Text,
     Threads,
     given_options,
@@ -44,6 +45,7 @@ def analyze(
     dtype: Dtypes = None,
     memory: Annotated[bool, option("Also predict each case's peak memory.", "--memory")] = False,
     plugin: Plugins = None,
+    suite: Suite = None,
     out: Out = None,
 ) -> None:
     """What every case must cost, from closed forms alone: nothing is run."""
@@ -52,8 +54,7 @@ def analyze(
     from paca_bench.analyzer import analyze
     from paca_bench.sweeper import default_folder
 
-    own = ("memory", "out")
-    given = given_options(context, own)
+    given = given_options(context, ("memory", "out"))
     summarise(Console(), analyze(out=out or default_folder(), memory=memory, **given))
 
 

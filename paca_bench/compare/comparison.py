@@ -25,7 +25,11 @@ CLEAN, REGRESSION, NOTHING, UNDECIDED = 0, 1, 3, 4
 # Statuses of a measurement that broke; the others say that it was never tried.
 BROKEN = frozenset({Status.CRASH, Status.ERROR, Status.WRONG, Status.TIMEOUT, Status.OUT_OF_MEMORY})
 # Statics that depend on more than the shape -> the conditions that must be the same.
-_NEEDS = {"memory": ("device", "dtype"), "moved_bytes": ("dtype",)}
+_NEEDS = {
+    # A convolution's workspace on a CPU is one a thread, in blocks of the vector unit.
+    "memory": ("device", "dtype", "threads", "vector unit"),
+    "moved_bytes": ("dtype",),
+}
 
 
 @dataclass(frozen=True, slots=True)

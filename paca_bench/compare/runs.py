@@ -69,6 +69,7 @@ def _machine(facts: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("cpu", facts.get("cpu")),
         ("gpu", gpu.get("name") if isinstance(gpu, Mapping) else gpu),
         ("cores", facts.get("cores_usable")),
+        ("vector unit", facts.get("vector_unit")),
     ]
 
 

@@ -13,7 +13,7 @@ from paca_bench.record import Status
 # What a latency depends on besides the code; a difference in one of them refuses it.
 CONDITIONS = (
     *("device", "dtype", "kernel path", "torch", "threads", "allocator", "cpu", "gpu"),
-    "cores",
+    *("cores", "vector unit"),
 )
 UNKNOWN = "not recorded"
 
