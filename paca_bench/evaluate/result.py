@@ -28,6 +28,7 @@ class Row:
             where it says nothing.
         model_images_per_s: forward passes alone; None for too few batches.
         images_per_s: decoding and all; likewise.
+        kernel: the attention kernel that ran.
         notes: what a reader must know besides.
         reason: why nothing was measured; empty where it was.
     """
@@ -41,6 +42,7 @@ class Row:
     top5: Estimate | None = None
     model_images_per_s: Estimate | None = None
     images_per_s: Estimate | None = None
+    kernel: str = ""
     notes: tuple[str, ...] = ()
     reason: str = ""
 
@@ -61,6 +63,7 @@ class Row:
             "top5": _estimate(self.top5),
             "model_images_per_s": _estimate(self.model_images_per_s),
             "images_per_s": _estimate(self.images_per_s),
+            "kernel_path": self.kernel or None,
             "published_top1_percent": self.published.percent,
             "published_source": self.published.source or None,
             "published_why_none": self.published.why_none or None,

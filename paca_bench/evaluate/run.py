@@ -122,6 +122,7 @@ class Evaluation:
             top5=proportion_estimate(done.top5, done.images) if many else None,
             model_images_per_s=throughput_estimate(done.model_s[1:], sizes),
             images_per_s=throughput_estimate(done.total_s[1:], sizes),
+            kernel=done.kernel,
             notes=tuple(notes),
         )
 

@@ -92,12 +92,12 @@ def _remarks(row: Row) -> Iterator[str]:
     if row.reason:
         yield f"not measured: {row.reason}"
     else:
-        yield f"{row.images:,} images"
+        yield f"{row.images:,} images, attention kernel {row.kernel}"
     yield row.preprocessing
     if row.published.why_none:
         yield f"no published top-1 beside it: {row.published.why_none}"
     else:
-        yield f"published in {row.published.source}"
+        yield f"source of the published top-1: {row.published.source}"
     yield from row.notes
 
 

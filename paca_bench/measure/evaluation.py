@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from paca_bench.data.preprocess import Preprocessing
 from paca_bench.data.stream import BadImage, Batch
 from paca_bench.errors import CheckpointError, UnsupportedError
+from paca_bench.measure.kernel import kernel_path
 from paca_bench.measure.latency import CpuTimer, CudaTimer, Timer
 
 TOP = 5
@@ -30,6 +31,7 @@ class Pass:
         total_s: seconds from one batch's end to the next one's: what decoding was not yet
             done, the copy to the device, normalising, and the forward pass.
         bad: files that cannot be read.
+        kernel: the attention kernel that ran, see ``measure.kernel``; empty without images.
     """
 
     top1: int = 0
@@ -38,6 +40,7 @@ class Pass:
     model_s: list[float] = field(default_factory=list)
     total_s: list[float] = field(default_factory=list)
     bad: list[BadImage] = field(default_factory=list)
+    kernel: str = ""
 
     @property
     def images(self) -> int:
@@ -58,6 +61,12 @@ class Computing:
     device: str
     dtype: str = "float32"
     autocast: str = "none"
+
+    def casting(self) -> torch.autocast:
+        """The context that the model runs in."""
+        on = self.autocast != "none"
+        dtype = getattr(torch, self.autocast) if on else torch.bfloat16
+        return torch.autocast(self.device.partition(":")[0], dtype, enabled=on)
 
     def __str__(self) -> str:
         cast = "" if self.autocast == "none" else f" under autocast to {self.autocast}"
@@ -104,7 +113,11 @@ def evaluate_pass(
         done.bad += batch.bad
         if len(batch):
             images = normalise(batch, preprocessing, computing)
-            logits, seconds = _classify(module, images, computing, timer)
+            with _saying_what_lacks(computing):
+                if not done.kernel:
+                    with computing.casting():
+                        done.kernel = kernel_path(module, images[:1], "forward")
+                logits, seconds = _classify(module, images, computing, timer)
             ranks = label_ranks(logits, torch.from_numpy(batch.labels).to(logits.device))
             done.top1 += int((ranks < 1).sum())
             done.top5 += int((ranks < TOP).sum())
@@ -138,21 +151,11 @@ def label_ranks(logits: Tensor, labels: Tensor) -> Tensor:
     return before.sum(dim=1)
 
 
-def _classify(
-    module: nn.Module, images: Tensor, computing: Computing, timer: Timer
-) -> tuple[Tensor, float]:
-    """The logits in at least float32, and the seconds that they took."""
-    made: list[Tensor] = []
-    cast = computing.autocast
-    dtype = torch.bfloat16 if cast == "none" else getattr(torch, cast)
-
-    def forward() -> None:
-        with torch.autocast(images.device.type, dtype, enabled=cast != "none"):
-            made.append(module(images))
-
+@contextmanager
+def _saying_what_lacks(computing: Computing) -> Iterator[None]:
+    """Torch has no type for the error that a device lacks an operator in a dtype."""
     try:
-        with torch.inference_mode():
-            seconds = timer.time(forward)
+        yield
     except RuntimeError as error:
         if "not implemented for" not in str(error):
             raise
@@ -160,6 +163,20 @@ def _classify(
             f"{computing.device} cannot compute this model in {computing}: {error}; take "
             f"--dtype float32"
         ) from error
+
+
+def _classify(
+    module: nn.Module, images: Tensor, computing: Computing, timer: Timer
+) -> tuple[Tensor, float]:
+    """The logits in at least float32, and the seconds that they took."""
+    made: list[Tensor] = []
+
+    def forward() -> None:
+        with computing.casting():
+            made.append(module(images))
+
+    with torch.inference_mode():
+        seconds = timer.time(forward)
     logits = made[0] if made[0].dtype == torch.float64 else made[0].float()
     if not logits.isfinite().all():
         raise CheckpointError(

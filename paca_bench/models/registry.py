@@ -184,7 +184,8 @@ def register_model(
         dense_settings: what to add to the settings for the backbone of a dense task.
 
     The class's constructor takes the keywords ``num_classes`` (0: no head) and ``img_size``
-    = (H, W); its ``forward`` takes images ``[B, 3, H, W]`` and gives logits.
+    = (H, W); its ``forward`` takes images ``[B, 3, H, W]`` and gives logits. Where weights depend
+    on the image size, its method ``at_own_size`` gives those of another size for its own.
 
     Raises:
         PluginError: a name is taken or malformed, the constructor lacks a keyword, a row or
