@@ -236,11 +236,9 @@ def _seeds_needed(found: Difference, margin: float, level: float) -> float:
 
 
 def _why(low: float, high: float, margin: float, needed: float, seeds: int) -> str:
-    gap = f"{100 * margin:.3g} points"
-    if math.isnan(needed):
-        more = f"no number of seeds up to {MOST_SEEDS} would show {gap}: test on more images"
-    else:
-        more = f"train {max(needed, seeds + 1):.0f} seeds to see a difference of {gap}"
+    """What is in the way, and what it takes to see a difference of the margin."""
+    more = "more test images" if math.isnan(needed) else f"{max(needed, seeds + 1):.0f} seeds"
+    takes = f"{100 * margin:.3g} point{'s' if margin != MARGIN else ''} would take {more}"
     if low <= 0 <= high:
-        return f"the interval includes 0; {more}"
-    return f"not significant once false discoveries are controlled; {more}"
+        return f"the interval includes 0; {takes}"
+    return f"not significant among all pairs; {takes}"

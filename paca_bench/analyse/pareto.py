@@ -127,8 +127,10 @@ def front_table(df: pd.DataFrame, cost: str = "latency_s") -> pd.DataFrame:
     )
     of_shape = cost in _OF_SHAPE
     axes = tuple(a for a in _FRONT_AXES if not (of_shape and a in _EXECUTED))
+    # Trainings stand at every size of the costs, and are drawn once.
+    drawn: dict[tuple[str, ...], Array] = {}
     for _, rows in groups(points, axes):
-        probabilities, method = _probabilities(records(rows), cost)
+        probabilities, method = _probabilities(records(rows), cost, drawn)
         front = pareto_front(rows["cost"].tolist(), rows["accuracy"].tolist())
         found.loc[rows.index, "on_front"] = front
         found.loc[rows.index, "front_probability"] = probabilities
@@ -186,10 +188,15 @@ def _priced(df: pd.DataFrame, cost: str, trained: pd.DataFrame) -> pd.DataFrame:
     return ordered.drop_duplicates([*_JOIN, "height", "width"])
 
 
-def _probabilities(rows: list[Row], cost: str) -> tuple[list[float], str]:
+def _probabilities(
+    rows: list[Row], cost: str, drawn: dict[tuple[str, ...], Array]
+) -> tuple[list[float], str]:
     trained = {str(row["gain_case"]): Training.of(row) for row in rows}
-    drawn = accuracy_draws(trained)
-    gains = np.array([drawn[list(trained).index(str(row["gain_case"]))] for row in rows])
+    names = list(trained)
+    key = (str(rows[0]["run"]), *names)
+    if key not in drawn:
+        drawn[key] = accuracy_draws(trained)
+    gains = drawn[key][[names.index(str(row["gain_case"])) for row in rows]]
     methods = [_accuracy_method(list(trained.values()))]
     if cost == "latency_s":
         timed = {str(row["cost_case"]): row["latency_samples_s"] for row in rows}

@@ -1,4 +1,4 @@
-"""The verdict's sentences on what is cheapest and most accurate.
+"""The verdict's sentences on what is cheapest, and what clusters cost.
 
 Each takes rows and returns text, or None if it has no ground.
 """
@@ -6,19 +6,18 @@ Each takes rows and returns text, or None if it has no ground.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pandas as pd
 
+from paca_bench.analyse.accuracy_words import accuracy_change
 from paca_bench.analyse.curves import Row, asked, groups, measured, records, resolution_text
-from paca_bench.analyse.scene import Scene, at_largest, focus
+from paca_bench.analyse.scene import Scene, at_largest
 from paca_bench.analyse.statistics import Estimate, ratio_estimate
 from paca_bench.analyse.wording import interval, listed, ratio_text, shortened
 from paca_bench.record import Status
 from paca_bench.units import (
     format_bytes,
     format_count,
-    format_percent,
     format_seconds,
     significant,
 )
@@ -82,34 +81,6 @@ def memory_sentence(scene: Scene) -> str | None:
     return _exact(scene, "peak_memory_bytes", "peak memory", format_bytes, how)
 
 
-def accuracy_sentence(scene: Scene | None, df: pd.DataFrame) -> str | None:
-    """How accurate paca is beside the others that were trained alike."""
-    trained = measured(df, "accuracy")
-    if trained.empty:
-        return None
-    runs = list(trained["run"])
-    run = scene.axes["run"] if scene and scene.axes["run"] in runs else runs[0]
-    rows = at_largest(trained[trained["run"] == run])
-    names = focus(pd.DataFrame(rows))
-    shown = sorted((r for r in rows if r["label"] in names), key=lambda r: r["mechanism"] != "paca")
-    lead = shown[0]
-    of_run = f"run {run}: " if df["run"].nunique() > 1 else ""
-    details = lead["details"]
-    how = f"{of_run}{details.get('accuracy_method', 'interval as recorded')}"
-    kinds: dict[str, list[str]] = {}
-    for row in rows:
-        if row is not lead:
-            text = f"{row['label']} {_accuracy_text(row)}"
-            kinds.setdefault(_accuracy_verdict(lead, row), []).append(text)
-    compared = "; ".join(f"{kind} {listed(texts)}" for kind, texts in kinds.items())
-    return (
-        f"Trained and tested at {resolution_text(lead)} px on "
-        f"{details.get('dataset', 'its data set')}, {lead['label']} reaches "
-        f"{_accuracy_text(lead)} ({how}){f': {compared}' if compared else ''}; that is no "
-        "statement about other resolutions."
-    )
-
-
 def clusters_sentence(scene: Scene, df: pd.DataFrame) -> str | None:
     """What more clusters cost, and what they bring."""
     rows = measured(scene.rows, "latency_s")
@@ -128,7 +99,7 @@ def clusters_sentence(scene: Scene, df: pd.DataFrame) -> str | None:
         )
         if few["macs"] > 0 and many["macs"] > 0:
             text += f", its MACs by {significant(many['macs'] / few['macs'])} (exact)"
-        return text + _clusters_accuracy(df, few, many) + f" ({ratio.method})."
+        return text + accuracy_change(df, few, many) + f" ({ratio.method})."
     return None
 
 
@@ -188,37 +159,4 @@ def _kernels(rows: list[Row]) -> str:
     return (
         f" They ran through different kernel paths ({used}), so this compares "
         "implementations as well as mechanisms."
-    )
-
-
-def _accuracy_text(row: Row) -> str:
-    ends = (float(row[name]) for name in ("accuracy", "accuracy_low", "accuracy_high"))
-    return interval(format_percent, *ends)
-
-
-def _accuracy_verdict(lead: Row, row: Row) -> str:
-    if lead["accuracy_low"] > row["accuracy_high"]:
-        return "better than"
-    if lead["accuracy_high"] < row["accuracy_low"]:
-        return "worse than"
-    return "not distinguishable (intervals overlap) from"
-
-
-def _clusters_accuracy(df: pd.DataFrame, few: Row, many: Row) -> str:
-    trained = measured(df, "accuracy")
-    if trained.empty:
-        return ""
-    trained = trained[(trained["run"] == few["run"]) & (trained["host"] == few["host"])]
-    pair: list[Any] = []
-    for row in (few, many):
-        rows = trained[trained["label"] == row["label"]]
-        pair += at_largest(rows, fewest=1)
-    if len(pair) < 2 or pair[0]["resolution"] != pair[1]["resolution"]:
-        return ""
-    word = {"better than": "falls", "worse than": "rises"}.get(
-        _accuracy_verdict(*pair), "does not change distinguishably"
-    )
-    return (
-        f", and accuracy at {resolution_text(pair[0])} px {word}, from "
-        f"{_accuracy_text(pair[0])} to {_accuracy_text(pair[1])}"
     )

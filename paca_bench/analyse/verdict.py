@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from paca_bench.analyse.accuracy_words import accuracy_sentence
 from paca_bench.analyse.curves import Row, asked, group_of, measured, records
+from paca_bench.analyse.front_words import front_sentence
 from paca_bench.analyse.growth import (
     claim_sentence,
     crossover_sentence,
@@ -16,7 +18,6 @@ from paca_bench.analyse.growth import (
 )
 from paca_bench.analyse.scene import Scene, main_scene
 from paca_bench.analyse.sentences import (
-    accuracy_sentence,
     clusters_sentence,
     latency_ratio,
     latency_sentence,
@@ -49,8 +50,8 @@ def verdict(df: pd.DataFrame) -> Verdict:
     latencies of the first run, the host's forward pass if it was timed. The first
     says what is fastest at the largest resolution that at least two labels share; "faster"
     is claimed only where the interval of a ratio excludes 1. The others are about growth,
-    the claim "linear", crossover, memory, accuracy and M, then about the same cases in other
-    runs, and last about what was not measured. A sentence without ground is left out.
+    the claim "linear", crossover, memory, accuracy, its front and M, then about the same cases
+    in other runs, and last about what was not measured. A sentence without ground is left out.
 
     Args:
         df: as from ``load_results``: one run or several, of any subset of the axes.
@@ -64,7 +65,7 @@ def verdict(df: pd.DataFrame) -> Verdict:
             overtaken = crossover_sentence(scene) if timed else exact_crossover_sentence(scene)
             lines += [*growth_sentences(scene), claim_sentence(scene), overtaken]
         lines.append(memory_sentence(scene))
-    lines.append(accuracy_sentence(scene, df))
+    lines += [accuracy_sentence(scene, df), front_sentence(scene, df)]
     if scene is not None:
         lines.append(clusters_sentence(scene, df))
     sentences = [line for line in lines if line]

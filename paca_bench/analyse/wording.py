@@ -32,7 +32,8 @@ def probability_text(probability: float) -> str:
 
 def points(fraction: float) -> str:
     """A difference of accuracies: ``+1.2``, in points."""
-    return f"{100 * fraction:+.1f}"
+    # Adding zero makes -0.0 positive.
+    return f"{round(100 * fraction, 1) + 0.0:+.1f}"
 
 
 def listed(items: Sequence[str]) -> str:

@@ -63,7 +63,8 @@ def _timed(
         notes = missing(rows, quantity)
         id_ = f"{prefix}-{len(charts)}"
         charts.append(_chart(id_, title, records(points), quantity, notes, styles, dashes))
-        weights.append((axes["mode"] == "forward", len(points), axes["height"]))
+        trained = axes["accuracy_resolution"]
+        weights.append((axes["mode"] == "forward", len(points), trained, axes["height"]))
     return _most(charts, weights)
 
 
@@ -85,7 +86,7 @@ def _of_size(
         id_ = f"{prefix}-{len(charts)}"
         charts.append(_chart(id_, title, rows, quantity, [], styles, dashes))
         own = rows[0]["resolution"] == rows[0]["accuracy_resolution"]
-        weights.append((len(points), own, axes["height"]))
+        weights.append((own, len(points), axes["height"]))
     return _most(charts, weights)
 
 

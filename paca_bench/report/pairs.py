@@ -23,6 +23,7 @@ class PairLine:
     label: str
     other: str
     difference: float
+    gap: str
     interval: str
     verdict: str
     detectable: float
@@ -100,6 +101,7 @@ def _line(row: Row, labels: list[str]) -> PairLine:
         label,
         other,
         100 * sign * float(row["difference"]),
+        points(sign * float(row["difference"])),
         f"[{points(low)}, {points(high)}]",
         verdict,
         100 * float(row["detectable"]),

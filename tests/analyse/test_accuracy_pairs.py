@@ -190,10 +190,10 @@ def test_more_seeds_are_asked_for_or_more_images():
     seeds_matter = simulated(rng, seeds=3, images=20_000)
     (judged,) = judge_accuracies([seeds_matter])
     assert judged.seeds_needed > 3
-    assert f"train {judged.seeds_needed:.0f} seeds" in judged.reason
+    assert f"1 point would take {judged.seeds_needed:.0f} seeds" in judged.reason
     (judged,) = judge_accuracies([simulated(rng, images=60)])
     assert math.isnan(judged.seeds_needed)
-    assert "test on more images" in judged.reason
+    assert "more test images" in judged.reason
 
 
 @pytest.mark.parametrize(("name", "value"), [("margin", -0.1), ("margin", 1.0), ("q", 0.0)])

@@ -15,6 +15,7 @@ from tests.builders import (
     make_fit_record,
     make_record,
     make_run,
+    make_training,
     whole_sweep,
 )
 
@@ -43,7 +44,7 @@ def whole(tmp_path_factory):
 def test_whole_sweep_is_put_into_few_sentences(whole):
     assert "from 224 to 1024 px" in whole.question
     assert "host nano, forward" in whole.question
-    assert 4 <= len(whole.sentences) <= 9
+    assert 4 <= len(whole.sentences) <= 10
     assert all(re.search(r"\d", s) and s.endswith((".", ".)")) for s in whole.sentences)
 
 
@@ -95,7 +96,8 @@ def test_memory_accuracy_clusters_and_gaps_are_named(whole):
     assert "vit 72.6 times" in one(whole.sentences, "peak memory")
     accuracy = one(whole.sentences, "Trained and tested at 32 px")
     assert "paca (M=49) reaches 93.0% [91.8%, 94.2%] (t over 3 seeds)" in accuracy
-    assert "not distinguishable" in accuracy
+    assert "inconclusive beside" in accuracy
+    assert "vit 93.0% (+0.0 [" in accuracy
     assert "its MACs by 1.42 (exact)" in one(whole.sentences, "From M=25 to M=100")
     assert one(whole.sentences, "Not measured, of 133 cases").count("--budget") == 1
 
@@ -178,7 +180,7 @@ def test_only_counted_macs_say_nothing_about_speed(tmp_path):
 
 def test_only_trainings(tmp_path):
     said = say(tmp_path, [make_fit_record("paca", 49, 0.95), make_fit_record("vit", None, 0.85)])
-    assert "better than vit 85.0%" in said.sentences[0]
+    assert "higher than vit 85.0%" in said.sentences[0]
     assert "--metrics complexity,latency,memory" in said.sentences[-1]
 
 
@@ -187,6 +189,41 @@ def test_worse_accuracy_is_said(tmp_path):
     records += [make_fit_record("paca", 25, 0.95), make_fit_record("paca", 100, 0.85)]
     sentences = say(tmp_path, records).sentences
     assert "accuracy at 32 px falls, from 95.0%" in one(sentences, "From M=25 to M=100")
+
+
+def test_the_same_training_under_two_names_is_the_same(tmp_path):
+    one = make_training("paca", 49, images=200)
+    two = replace(one, case=replace(one.case, mechanism="mine", num_clusters=None))
+    text = say(tmp_path, [one, two]).sentences[0]
+    assert "the same within 1 point as mine" in text
+    assert "false discoveries controlled" in text
+
+
+def test_accuracies_of_few_and_many_clusters_are_those_of_one_resolution(tmp_path):
+    records = [make_record("paca", 25), make_record("paca", 100)]
+    records += [make_training("paca", 25, resolution=r, logit=r / 16) for r in (32, 64)]
+    records += [make_training("paca", 100, logit=2)]
+    text = one(say(tmp_path, records).sentences, "From M=25 to M=100")
+    first = records[2].metrics["accuracy"]
+    assert f"accuracy at 32 px does not change distinguishably, from {100 * first:.1f}%" in text
+
+
+def test_the_front_is_said_with_probabilities(tmp_path):
+    records = [make_record("vit", latency_s=0.1), make_record("swin", latency_s=0.2)]
+    records += [make_training("vit", logit=4), make_training("swin", logit=-1)]
+    text = one(say(tmp_path, records).sentences, "Pareto front of accuracy (trained at 32 px)")
+    assert "against latency at 224 px" in text
+    assert "with at least 95% probability: vit (>99%); off it: swin (<1%)" in text
+    assert "draws of latencies by log-t over processes" in text
+
+
+def test_without_latencies_the_front_is_that_of_macs(tmp_path):
+    records = [make_training("vit", macs=10), make_training("swin", macs=20, logit=3.1)]
+    text = one(say(tmp_path, records).sentences, "Pareto front")
+    assert "against MACs at 32 px" in text
+    assert "undecided: swin" in text
+    alone = say(tmp_path / "alone", records[:1])
+    assert not any("Pareto" in sentence for sentence in alone.sentences)
 
 
 def test_plugins_and_layers_and_train_mode_have_a_verdict(tmp_path):
