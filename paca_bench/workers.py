@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -82,10 +83,22 @@ class WorkerPool:
     Args:
         threads: intra-operation threads of each worker; 0 leaves torch's choice.
         allocator: ``tuned`` or ``system``; see ``SweepSpec``.
+        python: the interpreter that workers run in.
+        environment: variables of the workers over those of this process.
+        folder: where workers start; here, if None.
     """
 
-    def __init__(self, threads: int = 0, allocator: str = "tuned") -> None:
-        self._environment = dict(os.environ)
+    def __init__(
+        self,
+        threads: int = 0,
+        allocator: str = "tuned",
+        *,
+        python: str = sys.executable,
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self._python, self._folder = python, folder
+        self._environment = {**os.environ, **(environment or {})}
         if allocator == "tuned":
             self._environment |= TUNED_MALLOC
         if threads:
@@ -154,7 +167,8 @@ class WorkerPool:
     def _start(self) -> None:
         self._ready = False
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "paca_bench.forkserver"],
+            [self._python, "-m", "paca_bench.forkserver"],
+            cwd=self._folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=self._environment,

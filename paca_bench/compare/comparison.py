@@ -120,6 +120,7 @@ class Comparison:
         q: false discovery rate of the latency's verdicts.
         allow_different: latencies under different conditions were compared nevertheless.
         strict: what stays open, or was not compared, is an exit code of its own.
+        interleaved: the sides were measured side by side, in turns, by a gate.
     """
 
     base: Side
@@ -131,6 +132,12 @@ class Comparison:
     q: float
     allow_different: bool = False
     strict: bool = False
+    interleaved: bool = False
+
+    def with_judgements(self, judgements: Mapping[str, Judgement]) -> Comparison:
+        """The same with the latencies judged: NEW's key of a case -> what is known of it."""
+        judged = [replace(case, judgement=judgements.get(case.new.key)) for case in self.cases]
+        return replace(self, cases=judged)
 
     @cached_property
     def slower(self) -> list[CasePair]:
@@ -232,17 +239,30 @@ def compare_sides(
     strict: bool = False,
 ) -> Comparison:
     """The comparison of two sides that are loaded already; see ``compare``."""
-    pairs, only_base, only_new = pair_cases(base.cases, new.cases)
-    cases = [_case_pair(old, now, rules, allow_different) for old, now in pairs]
-    timed = [i for i, case in enumerate(cases) if _is_timed(case) and not case.is_refused]
+    paired = pair_sides(base, new, rules, q=q, allow_different=allow_different, strict=strict)
     threshold = rules.get(LATENCY, parse_rules(DEFAULT_FAIL_ON)[LATENCY]).threshold
-    samples = [(cases[i].base.processes, cases[i].new.processes) for i in timed]
-    for index, judgement in zip(timed, judge(samples, threshold, q), strict=True):
-        cases[index] = replace(cases[index], judgement=judgement)
+    timed = [case for case in paired.cases if _is_timed(case) and not case.is_refused]
+    found = judge([(case.base.processes, case.new.processes) for case in timed], threshold, q)
+    return paired.with_judgements(
+        {case.new.key: judgement for case, judgement in zip(timed, found, strict=True)}
+    )
+
+
+def pair_sides(
+    base: Side,
+    new: Side,
+    rules: Mapping[str, Rule],
+    *,
+    q: float = Q,
+    allow_different: bool = False,
+    strict: bool = False,
+) -> Comparison:
+    """Two sides put together and their counts compared; no latency is judged yet."""
+    pairs, only_base, only_new = pair_cases(base.cases, new.cases)
     return Comparison(
         base=base,
         new=new,
-        cases=cases,
+        cases=[_case_pair(old, now, rules, allow_different) for old, now in pairs],
         only_base=[case.id for case in only_base],
         only_new=[case.id for case in only_new],
         rules=rules,

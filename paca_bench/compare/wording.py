@@ -106,9 +106,14 @@ def _latency_sentences(comparison: Comparison) -> Iterator[str]:
     counts = ", ".join(f"{comparison.count(change)} {change}" for change in Change)
     threshold = comparison.rules.get(LATENCY)
     limit = f"the limit is {threshold}" if threshold else "no rule is about it"
+    over = (
+        ("blocks of processes", "suspects")
+        if comparison.interleaved
+        else ("processes", "all cases")
+    )
     yield (
         f"Latency of {cases(len(judged))}: {counts}; {limit}. Ratios are NEW / BASE with a 95% "
-        f"interval over processes; false discoveries over all cases are held to "
+        f"interval over {over[0]}; false discoveries over {over[1]} are held to "
         f"{format_percent(comparison.q)} (Benjamini-Hochberg)."
     )
     if comparison.detectable:
@@ -118,7 +123,7 @@ def _latency_sentences(comparison: Comparison) -> Iterator[str]:
             f"{significant(100 * middle)}% in the middle case, {significant(100 * largest)}% in "
             f"the least certain one."
         )
-    if moved := _common_shift(judged):
+    if not comparison.interleaved and (moved := _common_shift(judged)):
         yield moved
     if comparison.allow_different and (found := different(comparison)):
         yield f"Not the same on both sides: {', '.join(found)}; the ratios include that."
