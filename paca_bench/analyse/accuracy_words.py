@@ -49,7 +49,7 @@ def accuracy_sentence(scene: Scene | None, df: pd.DataFrame) -> str | None:
     where = f"run {run}: " if df["run"].nunique() > 1 else ""
     details = lead["details"]
     how = f"{where}{details.get('accuracy_method', 'interval as recorded')}"
-    compared = _compared(_beside(of_run, lead))
+    compared = _compared(beside(of_run, lead))
     return (
         f"Trained and tested at {resolution_text(lead)} px on "
         f"{details.get('dataset', 'its data set')}, {lead['label']} reaches "
@@ -66,7 +66,7 @@ def accuracy_change(df: pd.DataFrame, few: Row, many: Row) -> str:
     if len(ends) < 2:
         return ""
     before, after = (ends[label] for label in labels)
-    found = [row for row in _beside(trained, after) if row["other"] == before["label"]]
+    found = [row for row in beside(trained, after) if row["other"] == before["label"]]
     if not found:
         return ""
     return (
@@ -75,7 +75,7 @@ def accuracy_change(df: pd.DataFrame, few: Row, many: Row) -> str:
     )
 
 
-def _beside(trained: pd.DataFrame, lead: Row) -> list[Row]:
+def beside(trained: pd.DataFrame, lead: Row) -> list[Row]:
     """The pairs of ``lead``, which stands first in all of them."""
     same = trained[(trained["height"] == lead["height"]) & (trained["width"] == lead["width"])]
     alike = {**lead, "dataset": str(lead["details"].get("dataset", ""))}

@@ -54,7 +54,7 @@ class BesideTable:
 
 
 @dataclass(frozen=True)
-class _Scene:
+class BesideScene:
     """What stands in one table: trainings, and passes of the same labels at one place."""
 
     axes: Row
@@ -69,26 +69,27 @@ def beside_tables(frame: pd.DataFrame, labels: Sequence[str]) -> list[BesideTabl
     at the largest at which most were.
     """
     several = frame["run"].nunique() > 1
-    scenes = _scenes(frame)
+    scenes = beside_scenes(frame)
     return [
         _table(f"beside-{number}", scene, labels, several) for number, scene in enumerate(scenes)
     ]
 
 
-def _scenes(frame: pd.DataFrame) -> list[_Scene]:
+def beside_scenes(frame: pd.DataFrame) -> list[BesideScene]:
+    """A scene per run, host and training, the largest first; then models that none trained."""
     passes = frame[(frame["mode"] == "forward") & (frame["level"] != "layer")]
     scenes = []
     for axes, trained in trained_alike(frame):
         same = [passes[axis] == axes[axis] for axis in ("run", "level", "host")]
         alike = passes[same[0] & same[1] & same[2] & passes["label"].isin(trained["label"])]
-        scenes.append(_Scene(axes, trained, _best_place(alike, axes["height"], axes["width"])))
+        scenes.append(BesideScene(axes, trained, _best_place(alike, axes["height"], axes["width"])))
     done = {scene.axes["run"] for scene in scenes if scene.axes["level"] == "model"}
     models = passes[(passes["level"] == "model") & ~passes["run"].isin(done)]
     for axes, rows in groups(models, ("run", "level", "host")):
         published = [row for row in published_rows() if row.model in set(rows["mechanism"])]
         if published:
             side = published[0].input
-            scenes.append(_Scene(axes, frame.iloc[:0], _best_place(rows, side, side)))
+            scenes.append(BesideScene(axes, frame.iloc[:0], _best_place(rows, side, side)))
     return scenes
 
 
@@ -105,7 +106,7 @@ def _best_place(rows: pd.DataFrame, height: int, width: int) -> pd.DataFrame:
     return rows if found is None else found[1].drop_duplicates("label")
 
 
-def _table(id_: str, scene: _Scene, labels: Sequence[str], several: bool) -> BesideTable:
+def _table(id_: str, scene: BesideScene, labels: Sequence[str], several: bool) -> BesideTable:
     trained = {str(row["label"]): row for row in records(scene.trained)}
     timed = {str(row["label"]): row for row in records(scene.timed)}
     columns = _columns(scene, trained, timed)
@@ -122,14 +123,14 @@ def _table(id_: str, scene: _Scene, labels: Sequence[str], several: bool) -> Bes
     )
 
 
-def _title(scene: _Scene, several: bool) -> str:
+def _title(scene: BesideScene, several: bool) -> str:
     if not scene.trained.empty:
         return training_title({axis: scene.axes[axis] for axis in ALIKE}, several)
     run = f", run {scene.axes['run']}" if several else ""
     return f"Published models{run}"
 
 
-def _note(scene: _Scene) -> str:
+def _note(scene: BesideScene) -> str:
     if scene.timed.empty:
         return "No pass of these was asked for."
     row = records(scene.timed)[0]
@@ -146,11 +147,11 @@ class _Column:
     cell: Callable[[str], Cell]
 
 
-def _columns(scene: _Scene, trained: dict[str, Row], timed: dict[str, Row]) -> list[_Column]:
+def _columns(scene: BesideScene, trained: dict[str, Row], timed: dict[str, Row]) -> list[_Column]:
     counted = trained if _all_counted(trained) else timed
     size = resolution_text(next(iter(counted.values()))) if counted else ""
     at = f"of one image forward at {size} px" if size else ""
-    front, cost = _front(scene)
+    front, cost = front_chances(scene)
     papers = _papers(scene)
 
     def measured(rows: dict[str, Row], quantity: Quantity) -> Callable[[str], Cell]:
@@ -195,7 +196,7 @@ def _all_counted(trained: dict[str, Row]) -> bool:
     return bool(trained) and all(MACS.is_measured(row) for row in trained.values())
 
 
-def _front(scene: _Scene) -> tuple[dict[str, float], str]:
+def front_chances(scene: BesideScene) -> tuple[dict[str, float], str]:
     """Label -> probability on the front of accuracy against latency, or else MACs."""
     if len(scene.trained) > 1:
         both = pd.concat([scene.timed, scene.trained])
@@ -206,7 +207,7 @@ def _front(scene: _Scene) -> tuple[dict[str, float], str]:
     return {}, "cost"
 
 
-def _papers(scene: _Scene) -> dict[str, PublishedRow]:
+def _papers(scene: BesideScene) -> dict[str, PublishedRow]:
     """Label -> what is published of the model, of which the first table with a score counts."""
     if scene.axes["level"] != "model":
         return {}

@@ -28,6 +28,7 @@ from paca_bench.report.quantities import (
     Quantity,
 )
 from paca_bench.report.theme import label_order
+from paca_bench.report.trained_grid import trained_grids
 from paca_bench.units import format_percent, significant
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def print_summary(
     """Print the summary of a frame (``load_results``) to ``console``.
 
     One table per place, hosts first: MACs and peak memory at the largest resolution, latency
-    at the smallest and the largest, its exponent in N, and the accuracy of the same label.
+    at the smallest and the largest, its exponent in N, and the accuracy of the same label; then
+    what was trained, pair by pair.
     Where no latency was asked for, MACs at both ends and their exponent, predicted memory and
     the bytes that must move. Then the verdict, whose last sentence says what is missing, how the
     closed forms grow and what the doctor said of the machine, if ``headers`` (``run.json`` of each
@@ -61,6 +63,9 @@ def print_summary(
         console.print()
     if trained and not any(place.level == "host" for place in found):
         print_grid(_training_grid(trained, order), console)
+        console.print()
+    for grid_of_trained in trained_grids(df, order):
+        print_grid(grid_of_trained, console)
         console.print()
     outcome = verdict(df)
     _say(outcome.question, outcome.sentences, console)

@@ -14,7 +14,7 @@ from paca_bench.analyse.summary import verdict
 from paca_bench.report.text import print_summary
 from paca_bench.results import load_results
 from paca_bench.units import format_seconds
-from tests.builders import censored, make_fit_record, make_record, make_run
+from tests.builders import censored, make_fit_record, make_record, make_run, make_training
 
 
 def summary(path: Path, width: int = 100, **options: bool) -> str:
@@ -92,3 +92,26 @@ def test_trainings_alone_are_a_table_of_their_own(tmp_path: Path) -> None:
 def test_markup_in_names_is_text(tmp_path: Path) -> None:
     text = summary(make_run(tmp_path / "run", [make_record("[red]x[/red]")]).path)
     assert "[red]x[/red]" in text
+
+
+def test_trainings_are_compared_with_one_of_them(tmp_path: Path) -> None:
+    records = [make_record(name, latency_s=s) for name, s in (("vit", 0.1), ("swin", 0.2))]
+    records += [make_record("paca", 49, latency_s=0.05)]
+    records += [make_training("vit", logit=5), make_training("swin", logit=-2)]
+    records += [make_training("paca", 49)]
+    lines = summary(make_run(tmp_path / "run", records).path).splitlines()
+    start = lines.index(next(line for line in lines if "trained at 32 px on mnist5k" in line))
+    table = lines[start:]
+    assert "points beside" in table[1]
+    assert "paca (M=49)" in table[2]
+    rows = {line.split("  ")[0]: line for line in table[4:8]}
+    assert re.search(r"<1%\s+-\d\d\.\d \[-\d\d\.\d, -\d\d\.\d\]\s+lower$", rows["swin"].strip())
+    assert rows["paca (M=49)"].strip().endswith(">99%")
+
+
+def test_trainings_alone_have_their_front_against_macs(tmp_path: Path) -> None:
+    records = [make_training("vit", macs=10), make_training("swin", macs=20)]
+    text = summary(make_run(tmp_path / "run", records).path)
+    assert "with MACs" in text
+    alone = summary(make_run(tmp_path / "alone", records[:1]).path)
+    assert "beside" not in alone
