@@ -101,14 +101,14 @@ def judge_accuracies(
     if not 0 < q < 1:
         raise SpecError(f"q must lie between 0 and 1 (such as {Q}), given: {q}")
     found = [difference(a, b) for a, b in pairs]
-    ps = [one.p for one in found if one.seeds > 1]
-    adjusted = iter(adjusted_p_values(ps))
-    level = q / max(len(ps), 1)
+    ps = [one.p if one.seeds > 1 else math.nan for one in found]
+    tested = [p for p in ps if not math.isnan(p)]
+    adjusted = iter(adjusted_p_values(tested))
+    both = [(p, p if math.isnan(p) else next(adjusted)) for p in ps]
+    level = q / max(len(tested), 1)
     return [
-        _judgement(
-            one, next(adjusted) if one.seeds > 1 else math.nan, a.is_bitwise(b), margin, q, level
-        )
-        for one, (a, b) in zip(found, pairs, strict=True)
+        _judgement(one, chances, a.is_bitwise(b), margin, q, level)
+        for one, chances, (a, b) in zip(found, both, pairs, strict=True)
     ]
 
 
@@ -176,14 +176,20 @@ def trainings(df: pd.DataFrame) -> pd.DataFrame:
 
 
 def _judgement(
-    found: Difference, adjusted_p: float, bitwise: bool, margin: float, q: float, level: float
+    found: Difference,
+    chances: tuple[float, float],
+    bitwise: bool,
+    margin: float,
+    q: float,
+    level: float,
 ) -> AccuracyJudgement:
+    """``chances`` are p and the adjusted p; ``level`` is that of a pair tested alone."""
+    p, adjusted_p = chances
     # Of one seed it is the images' part alone, as McNemar's test has it.
     half = found.half_width(CONFIDENCE)
     low, high = max(found.value - half, -1.0), min(found.value + half, 1.0)
-    p = needed = detectable = math.nan
+    needed = detectable = math.nan
     if found.seeds > 1:
-        p = found.p
         detectable = _detectable(found, margin, level)
         needed = _seeds_needed(found, margin, level)
     verdict, reason = AccuracyVerdict.INCONCLUSIVE, ""

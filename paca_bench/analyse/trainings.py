@@ -136,7 +136,7 @@ class Difference:
             return 1.0
         low, high = -100.0, 0.0
         # On a logarithmic scale; the width falls as p rises.
-        for _ in range(50):
+        for _ in range(32):
             middle = (low + high) / 2
             wide = self.quantile(math.exp(middle) / 2) > abs(self.value)
             low, high = (middle, high) if wide else (low, middle)

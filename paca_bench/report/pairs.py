@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from statistics import median
@@ -10,10 +11,15 @@ from typing import TYPE_CHECKING, Any
 from paca_bench.analyse.accuracy_pairs import ALIKE, MARGIN, Q, accuracy_pairs
 from paca_bench.analyse.curves import Row, groups, records, resolution_text
 from paca_bench.analyse.wording import points
+from paca_bench.report.places import is_number
 from paca_bench.units import significant
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+# Of one table: more are not read to the end.
+MOST_LINES = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +59,17 @@ def pair_tables(frame: pd.DataFrame, labels: list[str]) -> list[PairTable]:
     several = frame["run"].nunique() > 1
     found: list[PairTable] = []
     for axes, rows in groups(table, ALIKE):
+        pairs = records(rows)
+        kept = sorted(pairs, key=_known_p)[:MOST_LINES]
         lines = sorted(
-            (_line(row, labels) for row in records(rows)),
+            (_line(row, labels) for row in kept),
             key=lambda line: (labels.index(line.label), labels.index(line.other)),
         )
         title = training_title(axes, several)
-        found.append(PairTable(f"pairs-{len(found)}", title, lines, pairs_note(records(rows))))
+        note = pairs_note(pairs)
+        if len(kept) < len(pairs):
+            note = f"The {len(kept)} of {len(pairs)} pairs with the lowest p are shown. {note}"
+        found.append(PairTable(f"pairs-{len(found)}", title, lines, note))
     return found
 
 
@@ -72,7 +83,7 @@ def training_title(axes: Row, several_runs: bool) -> str:
 
 def pairs_note(rows: list[Row]) -> str:
     """What so many seeds can tell, and how it was found."""
-    seen = [float(row["detectable"]) for row in rows if row["detectable"] == row["detectable"]]
+    seen = [float(row["detectable"]) for row in rows if is_number(row["detectable"])]
     counts = Counter(str(row["verdict"]) for row in rows)
     tally = ", ".join(f"{verdict} in {count}" for verdict, count in counts.items())
     text = f"{tally[:1].upper()}{tally[1:]} of {len(rows)}."
@@ -88,6 +99,11 @@ def pairs_note(rows: list[Row]) -> str:
         f"way; of all that is called higher or lower at most {Q:.0%} is expected to be wrong "
         "(Benjamini and Hochberg, over this table)."
     )
+
+
+def _known_p(row: Row) -> float:
+    """Infinite for a pair without one, of a single seed."""
+    return float(row["adjusted_p"]) if is_number(row["adjusted_p"]) else math.inf
 
 
 def _line(row: Row, labels: list[str]) -> PairLine:
@@ -106,12 +122,12 @@ def _line(row: Row, labels: list[str]) -> PairLine:
         verdict,
         100 * float(row["detectable"]),
         _p_text(row["adjusted_p"]),
-        "" if row["adjusted_p"] != row["adjusted_p"] else str(row["adjusted_p"]),
+        str(row["adjusted_p"]) if is_number(row["adjusted_p"]) else "",
         str(row["reason"]),
     )
 
 
 def _p_text(p: Any) -> str:
-    if p != p:
+    if not is_number(p):
         return "–"
     return "<0.001" if p < 0.001 else f"{p:.3f}"

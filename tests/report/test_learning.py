@@ -197,6 +197,19 @@ def test_pairs_stand_in_the_reports_order_with_their_verdicts(page: Page, run: P
     assert "Least visible (points)" in page.text
 
 
+def test_of_very_many_pairs_the_most_telling_are_shown(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = load_results(run)
+    order = label_order(frame)
+    (_, whole) = pair_tables(frame, order)
+    monkeypatch.setattr("paca_bench.report.pairs.MOST_LINES", 2)
+    (_, part) = pair_tables(frame, order)
+    lowest = sorted(float(line.p_sort) for line in whole.lines)[:2]
+    assert sorted(float(line.p_sort) for line in part.lines) == lowest
+    assert part.note.startswith("The 2 of 6 pairs with the lowest p are shown. ")
+
+
 def test_compact_frames_have_the_same_pairs_and_losses(run: Path) -> None:
     whole, compact = load_results(run), load_compact(run)
     order = label_order(whole)
