@@ -27,6 +27,8 @@ _METRICS = {
     "energy": "joules per image, where the machine counts them; only when asked for",
 }
 
+_CONTROL = "a control, measured where --mechanism names it"
+
 Catalogue = dict[str, dict[str, str]]
 
 
@@ -67,7 +69,7 @@ def _mechanisms() -> dict[str, str]:
     from paca_bench.attention.registry import mechanisms
 
     return {
-        name: f"{m.title}; {m.source}" if m.source else m.title
+        name: "; ".join(filter(None, (m.title, m.source, _CONTROL if m.control else "")))
         for name, m in sorted(mechanisms().items())
     }
 

@@ -16,13 +16,14 @@ from paca_bench.complexity.cost import Totals
 from paca_bench.complexity.roofline import Ceilings, static_metrics
 from paca_bench.environment import usable_cores
 from paca_bench.errors import PacaBenchError, SpecError, UnsupportedError
-from paca_bench.measure.recipe import Recipe, default_recipe, training_macs
+from paca_bench.measure.recipe import Recipe, default_recipe, training_seconds
 from paca_bench.models.external import check_external, is_external
 from paca_bench.models.geometry import get_geometry
 from paca_bench.models.registry import get_model
 from paca_bench.models.subject import case_cost, case_macs
 from paca_bench.record import EXECUTION, Case, Status
 from paca_bench.spec import SweepSpec
+from paca_bench.train_budget import DEFAULT, FLAG, TrainBudget
 from paca_bench.units import format_seconds
 
 # Rough costs, for sharing out the budget only; no figure is ever derived from them.
@@ -44,6 +45,9 @@ SECONDS_OF_ENERGY = 2.0
 # Reading the data set and building the optimizer, before a training's first step.
 FIT_START_S = 1.0
 ASSUMED_TEST_IMAGES = 1000
+ASSUMED_CLASSES = 10
+# Weights are float32; float16 would want its losses scaled.
+TRAINED_AUTOCASTS = ("none", "bfloat16")
 # How much of a budget accuracy may take where other metrics want some too.
 ACCURACY_SHARE = 0.45
 
@@ -117,8 +121,10 @@ def make_plan(spec: SweepSpec, device: str, machine: Machine) -> list[PlannedCas
     """All cases of ``spec`` on ``device``, those that cannot be built refused.
 
     Raises:
-        SpecError: a mechanism, host or option does not exist, or no case would remain.
+        SpecError: a mechanism, host or option does not exist, no case would remain, or a
+            training is given more time than a process.
     """
+    _check_train_time(spec, device)
     # The closed form is that of a shape: one for all batches, dtypes and modes.
     cost_of = lru_cache(maxsize=1024)(case_cost)
     planned = [
@@ -126,8 +132,8 @@ def make_plan(spec: SweepSpec, device: str, machine: Machine) -> list[PlannedCas
     ]
     if not planned:
         raise SpecError(
-            "the sweep has no case: accuracy is trained at level host, so add --level host "
-            "or another metric"
+            "the sweep has no case: accuracy is trained at levels host and model, so add "
+            "--level host or another metric"
         )
     return planned
 
@@ -139,12 +145,31 @@ def _grid(spec: SweepSpec, device: str) -> Iterator[tuple[Case, tuple[str, ...]]
             make_curves(spec, device), spec.resolutions
         ):
             yield replace(curve, height=height, width=width), measured
-    if "accuracy" in spec.metrics and "host" in spec.levels:
-        batch = make_recipe(spec, device).batch_size
+    if "accuracy" in spec.metrics:
         groups = tuple(group for group in spec.metrics if group in ("complexity", "accuracy"))
-        for subject, size in itertools.product(_hosts(spec, device), spec.accuracy_resolutions):
-            fit = replace(subject, mode="fit", batch=batch, height=size[0], width=size[1])
-            yield fit, groups
+        for fit, (height, width) in itertools.product(
+            _trainings(spec, device), spec.accuracy_resolutions
+        ):
+            yield replace(fit, height=height, width=width), groups
+
+
+def _trainings(spec: SweepSpec, device: str) -> list[Case]:
+    """A case for everything that is trained, but its resolution.
+
+    Weights are float32; what is computed in bfloat16 is so by autocast: where ``--autocast``
+    says it, and on CUDA also where ``--dtype`` does.
+    """
+    subjects = [s for s in _subjects(spec, device) if s.level != "layer"]
+    on_cuda = device.startswith("cuda")
+    autocasts = dict.fromkeys(
+        "bfloat16" if on_cuda and dtype == "bfloat16" else autocast
+        for dtype, autocast in itertools.product(spec.dtypes, spec.autocasts)
+    )
+    batch = make_recipe(spec, device).batch_size
+    return [
+        replace(subject, mode="fit", batch=batch, autocast=autocast)
+        for subject, autocast in itertools.product(subjects, autocasts)
+    ]
 
 
 def make_curves(spec: SweepSpec, device: str) -> list[Case]:
@@ -180,7 +205,7 @@ def _subjects(spec: SweepSpec, device: str) -> list[Case]:
 
 def _hosts(spec: SweepSpec, device: str) -> list[Case]:
     get_geometry(spec.host)
-    names = spec.mechanisms or tuple(mechanisms())
+    names = spec.mechanisms or tuple(n for n, m in mechanisms().items() if not m.control)
     variants = [v for name in names for v in _variants(get_mechanism(name), spec)]
     empty = Case(
         level="host", mechanism="", host=spec.host, height=0, width=0, mode="", device=device
@@ -200,12 +225,24 @@ def _models(spec: SweepSpec, device: str) -> list[Case]:
 
 
 def make_recipe(spec: SweepSpec, device: str) -> Recipe:
-    """The recipe of all trainings of a sweep: the default one, at the steps asked for."""
+    """The recipe of all trainings of a sweep: the default one, at the budget asked for.
+
+    Raises:
+        SpecError: the budget is not one.
+    """
     recipe = default_recipe(device)
-    if not spec.train_steps:
+    if spec.train_budget == DEFAULT:
         return recipe
-    warmup = min(recipe.warmup_steps, spec.train_steps // 10)
-    return replace(recipe, steps=spec.train_steps, warmup_steps=warmup)
+    return replace(recipe, budget=TrainBudget.parse(spec.train_budget))
+
+
+def _check_train_time(spec: SweepSpec, device: str) -> None:
+    budget = make_recipe(spec, device).budget
+    if "accuracy" in spec.metrics and budget.unit == "time" and budget.amount >= spec.timeout_s:
+        raise SpecError(
+            f"{FLAG} {budget} does not fit into --timeout {format_seconds(spec.timeout_s)}, "
+            f"after which a process is ended; raise --timeout"
+        )
 
 
 def _variants(mechanism: Mechanism, spec: SweepSpec) -> list[tuple[str, int | None]]:
@@ -239,9 +276,13 @@ def _predict(
         return planned.refuse(groups, Status.ERROR, reason)
     rate = EFFICIENCY * machine.macs_per_s
     if case.mode == "fit":
-        recipe = make_recipe(spec, case.device)
-        macs_of_fit = training_macs(case, recipe, num_test=ASSUMED_TEST_IMAGES, num_classes=10)
-        call_s = FIT_START_S + macs_of_fit / rate
+        call_s = FIT_START_S + training_seconds(
+            case,
+            make_recipe(spec, case.device),
+            macs_per_s=rate,
+            num_test=ASSUMED_TEST_IMAGES,
+            num_classes=ASSUMED_CLASSES,
+        )
         return replace(planned, call_s=call_s, wall_s=spec.seeds * call_s)
     call_s = MODE_FACTORS[case.mode] * (CALL_OVERHEAD_S[case.level] + case.batch * macs / rate)
     wall_s = 0.0
@@ -257,6 +298,13 @@ def _predict(
 
 def _senseless(case: Case) -> str:
     """Why a case cannot be executed in its way on any machine of its kind; empty if it can."""
+    if case.level == "layer" and get_mechanism(case.mechanism).control:
+        return (
+            f"{case.mechanism} is a control without work of its own, so that its layer alone says "
+            f"nothing; take --level host"
+        )
+    if case.mode == "fit" and case.autocast not in TRAINED_AUTOCASTS:
+        return f"no training is offered under {case.autocast}; take --autocast bfloat16 or none"
     if case.level == "layer" and case.memory_format != "contiguous":
         return (
             "a layer takes tokens, which have no memory format; --memory-format channels_last is "

@@ -16,7 +16,9 @@ group           metrics (units are in the names)
                 its interval
 ``memory``      ``peak_memory_bytes`` over the base, ``predicted_peak_memory_bytes``; on a
                 CPU ``process_peak_bytes``, of the resident set
-``accuracy``    ``accuracy`` (test top-1, 0 to 1) with ``accuracy_low``/``accuracy_high``
+``accuracy``    ``accuracy`` (test top-1, 0 to 1) with ``accuracy_low``/``accuracy_high``;
+                ``train_images_per_s`` with ``train_images_low_per_s``/``..._high_per_s``,
+                ``train_peak_memory_bytes`` of a step over weights, optimizer and data
 ``energy``      ``joules_per_image``
 ==============  =====================================================================
 """
@@ -198,7 +200,7 @@ class Record:
         reasons: metric group -> why, and which flag would change it; absent where ok.
         metrics: name (with unit) -> value; only what was measured or counted.
         samples: metric -> one list of raw samples per process (``latency_s``) or per
-            seed (``accuracy``), in the order taken.
+            seed (``accuracy``, ``train_images_per_s``), in the order taken.
         details: how the numbers were made: kernel path, interval method, warm-up, ...;
             ``unfinished`` names the groups with fewer processes or seeds than were wanted.
         predicted: what the plan expected: ``seconds`` and ``peak_memory_bytes``.

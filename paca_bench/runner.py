@@ -264,14 +264,23 @@ class Runner:
                 failed = any(o.status is not Status.OK for o in done)
                 if len(done) > seed or failed or self._clock() + self._expected_fit_s(one) > end:
                     continue
+                number = self._spec.seed + seed
                 job = {
-                    "seed": self._spec.seed + seed,
+                    "seed": number,
                     "data": self._spec.data,
+                    "bad_images": self._spec.bad_images,
                     "recipe": make_recipe(self._spec, one.case.device).to_json(),
                     # One seed's clusters show what is learned, and a record stays small.
                     "keep_clusters": seed == 0,
+                    "checkpoint": str(
+                        self._run_folder.checkpoint(one.case.hash, number).absolute()
+                    ),
+                    # Rounds of latency count from 1: a training has a process of its own.
+                    "round": -1 - seed,
                 }
-                self._job(one, "accuracy", job, self._timeout(end))
+                outcome = self._job(one, "accuracy", job, self._timeout(end))
+                if outcome.status.is_final:
+                    self._run_folder.drop_checkpoint(one.case.hash, number)
 
     def _expected_fit_s(self, planned: PlannedCase) -> float:
         done = self._done(planned, "accuracy")

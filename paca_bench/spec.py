@@ -21,6 +21,7 @@ from paca_bench.axes import (
 )
 from paca_bench.errors import SpecError
 from paca_bench.record import DTYPES, EXECUTION, GROUPS, LEVELS
+from paca_bench.train_budget import DEFAULT, MAX_STEPS, parse_train_budget
 from paca_bench.typed_json import typed_fields
 
 ALLOCATORS = ("tuned", "system")
@@ -28,6 +29,9 @@ ALLOCATORS = ("tuned", "system")
 SPEC_MODES = ("forward", "train", "checkpointed")
 # Energy needs counters that few machines let a user read, so it is asked for by name.
 DEFAULT_METRICS = tuple(group for group in GROUPS if group != "energy")
+# So is the training of published models, which are a hundred times as dear as a small host.
+MODEL_METRICS = tuple(group for group in DEFAULT_METRICS if group != "accuracy")
+BAD_IMAGES = ("raise", "skip")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +40,7 @@ class SweepSpec:
 
     Attributes:
         resolutions: image sizes (height, width) in pixels.
-        mechanisms: names; empty means all that are registered.
+        mechanisms: names; empty means all that are registered but controls.
         models: names for level ``model``, built-in, ``timm:NAME`` or ``hf:NAME``; empty means
             one of each family.
         levels: among ``layer``, ``host`` and ``model``.
@@ -60,9 +64,12 @@ class SweepSpec:
         doctor: examine the machine first, for a twentieth of the budget and at most 30 s.
         seed: of the order, the weights and the inputs.
         data: data set for accuracy.
+        bad_images: whether an image that cannot be read is an error (``raise``), or is left
+            out, counted and said (``skip``).
         accuracy_resolutions: side in pixels that accuracy is trained at.
         seeds: trainings per accuracy.
-        train_steps: optimizer steps of each; 0 means the recipe's own number.
+        train_budget: how long each is, such as ``steps:300`` (see ``train_budget``), or
+            ``default``: as the recipe of the device says.
         plugins: Python files with mechanisms of the user.
     """
 
@@ -92,9 +99,10 @@ class SweepSpec:
     doctor: bool = True
     seed: int = 0
     data: str = "mnist5k"
+    bad_images: str = BAD_IMAGES[0]
     accuracy_resolutions: tuple[Size, ...] = ((32, 32),)
     seeds: int = 3
-    train_steps: int = 0
+    train_budget: str = DEFAULT
     plugins: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -103,15 +111,23 @@ class SweepSpec:
 
     @classmethod
     def from_json(cls, data: object) -> SweepSpec:
-        """The inverse of ``to_json``.
+        """The inverse of ``to_json``, also of what earlier versions wrote.
 
         Raises:
             SpecError: a field is unknown, or a value has the wrong form.
         """
         try:
-            return cls(**typed_fields(cls, data))
+            return cls(**typed_fields(cls, _renamed(data)))
         except TypeError as error:
             raise SpecError(f"{error} in the run's spec") from error
+
+
+def _renamed(data: object) -> object:
+    """A spec in JSON with ``train_steps`` as the budget that took its place."""
+    if not isinstance(data, dict) or "train_steps" not in data:
+        return data
+    others = {name: value for name, value in data.items() if name != "train_steps"}
+    return {**others, "train_budget": _steps(data["train_steps"])}
 
 
 # key on the command line and in a suite -> (field, parser of the given value)
@@ -142,12 +158,15 @@ _KEYS: dict[str, tuple[str, Any]] = {
     "doctor": ("doctor", lambda v: _switch(v, "--doctor")),
     "seed": ("seed", lambda v: _one(v, "--seed", 0, 2**31 - 1)),
     "data": ("data", lambda v: _name(v, "--data")),
+    "bad_images": ("bad_images", lambda v: _choice(v, "--bad-images", BAD_IMAGES)),
     "accuracy_res": (
         "accuracy_resolutions",
         lambda v: parse_resolutions(_joined(v), "--accuracy-res"),
     ),
     "seeds": ("seeds", lambda v: _one(v, "--seeds", 1, 100)),
-    "train_steps": ("train_steps", lambda v: _one(v, "--train-steps", 0, 10**7)),
+    "train_budget": ("train_budget", parse_train_budget),
+    # What suites of earlier versions say.
+    "train_steps": ("train_budget", lambda v: _steps(v)),
     "plugin": ("plugins", lambda v: _names(v, "--plugin")),
 }
 
@@ -168,6 +187,8 @@ def make_spec(values: Mapping[str, Any]) -> SweepSpec:
                 f"--model is measured at level model, but --level is {','.join(levels)}; "
                 f"add model to it"
             )
+    if "model" in parsed.get("levels", ()):
+        parsed.setdefault("metrics", MODEL_METRICS)
     return SweepSpec(**parsed)
 
 
@@ -304,6 +325,12 @@ def _switch(value: Any, flag: str) -> bool:
     if not isinstance(value, bool):
         raise SpecError(f"{flag} is on or off, not {shown(value)}; write true or false in a suite")
     return value
+
+
+def _steps(value: Any) -> str:
+    """``--train-budget`` of a number of steps, of which 0 is the recipe's own."""
+    steps = _one(value, "--train-steps", 0, MAX_STEPS)
+    return f"steps:{steps}" if steps else DEFAULT
 
 
 def _fraction(value: Any, flag: str) -> float:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ RECORDS_FILE = "records.jsonl"
 JOURNAL_FILE = "journal.jsonl"
 REPORT_FILE = "report.html"
 LOCK_FILE = "run.lock"
+CHECKPOINTS_FOLDER = "checkpoints"
 
 # What ``json.loads`` raises: not JSON, not text, a number too long; nested too deeply.
 _NOT_JSON = (ValueError, RecursionError)
@@ -145,17 +147,29 @@ class RunFolder:
                     raise StoreError(f"{path}, line {number}: not a paca-bench journal entry")
         return entries
 
+    def checkpoint(self, case_hash: str, seed: int) -> Path:
+        """Where the training of a case and seed keeps its state while it is unfinished."""
+        return self.path / CHECKPOINTS_FOLDER / f"{case_hash}-{seed}.pt"
+
+    def drop_checkpoint(self, case_hash: str, seed: int) -> None:
+        """Delete a training's state, and one that was being written."""
+        path = self.checkpoint(case_hash, seed)
+        for file in path.parent.glob(f"{path.name}*"):
+            with suppress(OSError):  # it is in nobody's way
+                file.unlink()
+
     def finish(self) -> None:
         """Say in ``run.json`` that the sweep came to its end.
 
-        The journal goes once every case has a final record; until then ``--resume`` may
-        still build on it.
+        The journal and any states of trainings go once every case has a final record; until
+        then ``--resume`` may still build on them.
         """
         self.header["finished_at"] = now()
         self.write_header()
         journal = self.path / JOURNAL_FILE
         if journal.exists() and all(record.is_final for record in self.records()):
             journal.unlink()
+            shutil.rmtree(self.path / CHECKPOINTS_FOLDER, ignore_errors=True)
 
     def records(self) -> list[Record]:
         """All records, the last one where a case was tried again; raises as ``each_record``."""

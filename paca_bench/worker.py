@@ -197,16 +197,23 @@ def _plugins(job: Job) -> Outcome:
 def _accuracy(job: Job) -> Outcome:
     """Test top-1 of one training."""
     from paca_bench.data.registry import load_dataset
-    from paca_bench.measure.accuracy import train_and_test
+    from paca_bench.measure.accuracy import Checkpointing, reproducibility, train_and_test
 
     case = Case.from_json(job["case"])
-    recipe = Recipe(**job["recipe"])
+    recipe = Recipe.from_json(job["recipe"])
+    dataset = load_dataset(job["data"], on_error=job.get("bad_images", "raise"))
+    checkpointing = None
+    if "checkpoint" in job:
+        checkpointing = Checkpointing(
+            path=Path(job["checkpoint"]), every_steps=job.get("checkpoint_every_steps")
+        )
     result = train_and_test(
         case,
-        load_dataset(job["data"]),
+        dataset,
         recipe,
         job["seed"],
         keep_clusters=job.get("keep_clusters", False),
+        checkpointing=checkpointing,
     )
     if result.test_accuracy is None:
         reason = (
@@ -214,10 +221,23 @@ def _accuracy(job: Job) -> Outcome:
             f"another --seed or --accuracy-res"
         )
         return Outcome(status=Status.ERROR, reason=reason)
-    kept = {"clusters": {"seed": job["seed"], "images": result.clusters}} if result.clusters else {}
+    kept: dict[str, Any] = {}
+    if result.clusters:
+        kept["clusters"] = {"seed": job["seed"], "images": result.clusters}
+    if result.notes:
+        kept["train_notes"] = [f"seed {job['seed']}: {note}" for note in result.notes]
+    if dataset.notes:
+        kept["dataset_notes"] = "; ".join(dataset.notes)
+    metrics = {}
+    if result.peak_memory_bytes is not None:
+        metrics["train_peak_memory_bytes"] = result.peak_memory_bytes
     return Outcome(
         status=Status.OK,
-        samples={"accuracy": [result.test_accuracy]},
+        metrics=metrics,
+        samples={
+            "accuracy": [result.test_accuracy],
+            "train_images_per_s": [result.images_per_s],
+        },
         details={
             "tokens": case_tokens(case),
             "dataset": job["data"],
@@ -225,7 +245,14 @@ def _accuracy(job: Job) -> Outcome:
             "num_test": result.num_test,
             "seeds": [job["seed"]],
             "train_loss": [result.train_loss],
-            "train_images_per_s": [result.images_per_s],
+            "train_loss_window": [result.loss_window],
+            "train_steps": [result.steps],
+            "train_epochs": [result.epochs],
+            "train_macs": [result.macs],
+            "train_s": [result.train_seconds],
+            "weights_sha256": [result.weights_sha256],
+            "data_sha256": result.data_sha256,
+            "train_reproducible": reproducibility(case, recipe, result.not_deterministic),
             # One digit a test image, for comparisons image by image.
             "test_outcomes": ["".join(map(str, result.outcomes))],
             **kept,

@@ -71,6 +71,26 @@ def test_seeds_become_one_accuracy() -> None:
     assert "3 seeds" in record.details["accuracy_method"]
 
 
+def test_the_rate_and_the_peak_of_trainings_are_kept_with_the_accuracy() -> None:
+    def training(rate: float) -> Outcome:
+        return ok(
+            metrics={"train_peak_memory_bytes": 1000},
+            samples={"accuracy": [0.9], "train_images_per_s": [rate]},
+            details={"num_test": 100, "train_steps": [7], "data_sha256": "ab"},
+        )
+
+    record = assemble(planned("accuracy"), {"accuracy": [training(r) for r in (90, 110, 100)]})
+    m = record.metrics
+    assert m["train_images_per_s"] == 100
+    assert m["train_images_low_per_s"] < 100 < m["train_images_high_per_s"]
+    assert m["train_peak_memory_bytes"] == 1000
+    assert record.samples["train_images_per_s"] == [[90], [110], [100]]
+    assert (record.details["train_steps"], record.details["data_sha256"]) == ([7, 7, 7], "ab")
+    single = assemble(planned("accuracy"), {"accuracy": [training(90)]}).metrics
+    assert single["train_images_per_s"] == 90
+    assert "train_images_low_per_s" not in single, "one seed bounds nothing"
+
+
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_one_failed_process_fails_the_group_and_no_metric_is_made(place: int) -> None:
     done: list[Outcome] = [latency(1.0), latency(1.1)]

@@ -69,7 +69,21 @@ def test_only_a_mechanism_with_clusters_varies_them() -> None:
 def test_all_registered_mechanisms_where_none_is_named() -> None:
     spec = make_spec({"res": "64", "metrics": "latency"})
     planned = make_plan(spec, "cpu", MACHINE)
-    assert {p.case.mechanism for p in planned} == set(registry.mechanisms())
+    compared = {name for name, m in registry.mechanisms().items() if not m.control}
+    assert {p.case.mechanism for p in planned} == compared
+    assert "identity" not in compared
+
+
+def test_a_control_is_measured_where_it_is_named_in_hosts_alone() -> None:
+    planned = plan(mechanism="identity,vit", metrics="latency,accuracy", mode="forward")
+    found = {(p.case.level, p.case.mode, bool(p.refused)) for p in planned
+             if p.case.mechanism == "identity"}  # fmt: skip
+    assert found == {("host", "forward", False), ("host", "fit", False), ("layer", "forward", True)}
+    layer = next(p for p in planned if p.case.level == "layer" and p.case.mechanism == "identity")
+    assert layer.refused["latency"][0] is Status.NOT_SUPPORTED
+    assert "take --level host" in layer.refused["latency"][1]
+    costs = {p.case.mechanism: p.macs for p in planned if p.case.level == "host"}
+    assert 0 < costs["identity"] < costs["vit"]
 
 
 def test_a_model_is_a_case_of_its_own_level() -> None:
@@ -89,6 +103,59 @@ def test_accuracy_is_one_training_a_variant_at_its_own_resolution() -> None:
     }
     assert {(p.case.level, p.groups) for p in fits} == {("host", ("complexity", "accuracy"))}
     assert all("accuracy" not in p.groups for p in planned if p.case.mode != "fit")
+
+
+def test_models_are_trained_where_accuracy_is_asked_for_by_name() -> None:
+    named = plan(level="model,host", model="pvt_tiny", mechanism="vit", metrics="accuracy")
+    assert ids(named) == [
+        "model/pvt_tiny/32/fit/b64/float32/cpu",
+        "host-nano/vit/32/fit/b64/float32/cpu",
+    ]
+    assert all(p.macs > 0 and p.call_s > 0 for p in named)
+    unnamed = make_plan(make_spec({"res": "64", "model": "pvt_tiny"}), "cpu", MACHINE)
+    assert {p.case.mode for p in unnamed} == {"forward", "train"}
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "autocast", "expected"),
+    [
+        ("cpu", "float32", "none", ["none"]),
+        ("cpu", "bfloat16", "none", ["none"]),
+        ("cpu", "float32", "none,bfloat16", ["none", "bfloat16"]),
+        ("cuda:0", "float32", "none", ["none"]),
+        ("cuda:0", "bfloat16", "none", ["bfloat16"]),
+        ("cuda:0", "float32,bfloat16", "none,bfloat16", ["none", "bfloat16"]),
+    ],
+)
+def test_trainings_in_bfloat16_have_float32_weights(
+    device: str, dtype: str, autocast: str, expected: list[str]
+) -> None:
+    spec = make_spec({"res": "64", "mechanism": "vit", "metrics": "accuracy",
+                      "dtype": dtype, "autocast": autocast})  # fmt: skip
+    fits = [p.case for p in make_plan(spec, device, MACHINE)]
+    assert [case.autocast for case in fits] == expected
+    assert {case.dtype for case in fits} == {"float32"}
+
+
+def test_no_training_is_offered_under_float16() -> None:
+    (one,) = plan(mechanism="vit", metrics="accuracy", autocast="float16")
+    assert one.refused["accuracy"][0] is Status.NOT_SUPPORTED
+    assert "take --autocast bfloat16" in one.refused["accuracy"][1]
+
+
+def test_what_a_training_is_predicted_to_take_follows_its_budget() -> None:
+    def seconds(budget: str) -> dict[str, float]:
+        planned = plan(metrics="accuracy", mechanism="vit,identity", train_budget=budget)
+        return {p.case.mechanism: p.call_s for p in planned}
+
+    short, long = seconds("steps:100"), seconds("steps:200")
+    assert short["identity"] < short["vit"]
+    assert all(short[name] < long[name] < 2 * short[name] for name in short)
+    assert seconds("images:6400") == short
+    timed = seconds("time:60s")
+    assert all(60 < timed[name] < 63 for name in timed)
+    equal = seconds("macs:2e13")
+    assert equal["vit"] == pytest.approx(equal["identity"], rel=0.01)
 
 
 def test_an_unsupported_case_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +204,11 @@ def test_a_broken_closed_form_refuses_its_cases_and_no_others(
         ({"model": "diet_tiny", "level": "model"}, "diet_tiny"),
         ({"host": "giant"}, "unknown host 'giant'; choose from nano"),
         ({"metrics": "accuracy", "level": "layer"}, "add --level host"),
-        ({"train_steps": 5, "metrics": "accuracy", "mechanism": "x"}, "unknown mechanism 'x'"),
+        ({"train_budget": "steps:5", "metrics": "accuracy", "mechanism": "x"}, "mechanism 'x'"),
+        (
+            {"train_budget": "time:5m", "metrics": "accuracy"},
+            "time:300s does not fit into --timeout",
+        ),
     ],
 )
 def test_a_sweep_that_cannot_be_planned(changes: dict[str, Any], says: str) -> None:

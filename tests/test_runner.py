@@ -198,6 +198,89 @@ def test_accuracy_goes_seed_by_seed_over_all_cases(tmp_path: Path) -> None:
     assert kept == [True] * 3 + [False] * 3, "one seed shows what is learned"
 
 
+# ---- the state of an unfinished training
+
+
+class KeepsState:
+    """A machine whose trainings leave their state where they are told, as workers do."""
+
+    def __init__(self, machine: FakeMachine) -> None:
+        self.machine = machine
+        self.found: list[bool] = []
+
+    def execute(self, job: dict[str, Any], timeout_s: float) -> Outcome:
+        if job["kind"] == "accuracy":
+            path = Path(job["checkpoint"])
+            self.found.append(path.exists())
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"state")
+            path.with_name(path.name + ".part").write_bytes(b"half")
+        return self.machine.execute(job, timeout_s)
+
+
+def train(folder: Path, machine: KeepsState, settings: SweepSpec) -> RunFolder:
+    run = RunFolder.open(folder) if folder.exists() else RunFolder.create(folder, {})
+    Runner(settings, run, machine.execute, Silent(), machine.machine.clock).run(
+        plan("vit", resolutions=(), fits=True)
+    )
+    return run
+
+
+def states(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "checkpoints").glob("*"))
+
+
+def test_a_training_is_told_its_recipe_and_where_its_state_goes(tmp_path: Path) -> None:
+    machine = FakeMachine()
+    settings = spec(train_budget="images:64k", bad_images="skip", seed=5, seeds=2)
+    sweep(tmp_path / "run", machine, plan("vit", fits=True), settings)
+    jobs = [job for _, job in machine.jobs if job["kind"] == "accuracy"]
+    case_hash = Case.from_json(jobs[0]["case"]).hash
+    folder = tmp_path / "run" / "checkpoints"
+    assert [Path(job["checkpoint"]) for job in jobs] == [
+        folder / f"{case_hash}-{seed}.pt" for seed in (5, 6)
+    ]
+    assert {job["recipe"]["budget"] for job in jobs} == {"images:64000"}
+    assert {job["bad_images"] for job in jobs} == {"skip"}
+    latency = {job["round"] for _, job in machine.jobs if job["kind"] == "latency"}
+    rounds_of_training = {job["round"] for job in jobs}
+    assert len(rounds_of_training) == 2, "a process of its own on CUDA too"
+    assert not rounds_of_training & {0, *latency}
+
+
+def test_a_trainings_state_goes_when_its_outcome_is_kept(tmp_path: Path) -> None:
+    machine = KeepsState(FakeMachine())
+    run = train(tmp_path / "run", machine, spec())
+    assert machine.found == [False] * 3
+    assert states(run.path) == []
+    run.finish()
+    assert not (run.path / "checkpoints").exists()
+
+
+def test_the_state_of_a_killed_training_is_there_for_the_next_attempt(tmp_path: Path) -> None:
+    machine = KeepsState(FakeMachine(kill_at=2))  # the count, a training, and this one
+    with pytest.raises(Killed):
+        train(tmp_path / "run", machine, spec())
+    assert len(states(tmp_path / "run")) == 2
+    run = train(tmp_path / "run", machine, spec())
+    assert machine.found == [False, False, True, False]
+    assert states(run.path) == []
+    assert {r.status for r in run.records()} == {Status.OK}
+
+
+def test_a_training_that_the_budget_cut_off_keeps_its_state(tmp_path: Path) -> None:
+    slow = KeepsState(FakeMachine(slower=30))
+    run = train(tmp_path / "run", slow, spec(budget=30))
+    run.finish()
+    assert {r.statuses["accuracy"] for r in run.records()} == {Status.OVER_BUDGET}
+    assert len(states(run.path)) == 2
+    run = train(run.path, slow, spec(budget="1h"))
+    run.finish()
+    assert slow.found == [False, True, False, False]
+    assert {r.status for r in run.records()} == {Status.OK}
+    assert not (run.path / "checkpoints").exists()
+
+
 def test_a_job_carries_what_a_worker_needs(tmp_path: Path) -> None:
     machine = FakeMachine()
     sweep(tmp_path / "run", machine, plan(), spec(plugin="a.py", threads=2, precision="7%"))

@@ -17,7 +17,7 @@ SETUPTOOLS = PYPROJECT["tool"]["setuptools"]
 
 
 def test_the_names_are_the_files() -> None:
-    assert {"smoke", "resolution", "clusters"} <= set(suite_names())
+    assert {"smoke", "resolution", "clusters", "accuracy_smoke"} <= set(suite_names())
     assert suite_names() == [path.stem for path in FILES]
 
 
@@ -56,6 +56,17 @@ def test_the_cluster_suite_varies_m() -> None:
     spec = make_spec(read_suite("clusters"))
     assert len(spec.clusters) >= 5
     assert "accuracy" in spec.metrics
+
+
+def test_the_accuracy_suite_trains_a_control_and_three_seeds() -> None:
+    spec = make_spec(read_suite("accuracy_smoke"))
+    assert "identity" in spec.mechanisms
+    assert {"vit", "paca"} <= set(spec.mechanisms)
+    assert (spec.seeds, spec.metrics) == (3, ("complexity", "accuracy"))
+    assert spec.budget_s < 120
+    fits = [p for p in make_plan(spec, "cpu", Machine(4e10)) if p.case.mode == "fit"]
+    assert len(fits) == 4
+    assert sum(p.wall_s for p in fits) < spec.budget_s
 
 
 def test_every_folder_of_the_package_is_installed() -> None:

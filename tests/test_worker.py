@@ -8,16 +8,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from paca_bench import worker
 from paca_bench.complexity.memory import predict_case_memory
 from paca_bench.measure import joules, timing
 from paca_bench.measure.energy import Absent, CounterMeter
 from paca_bench.measure.execution import no_recompilation
+from paca_bench.measure.recipe import Recipe, step_macs
 from paca_bench.record import Case, Status
 from paca_bench.spec import make_spec
+from paca_bench.train_budget import TrainBudget
 from paca_bench.worker import run_job
 from paca_bench.workers import Outcome
 from tests.complexity.test_memory import make_case
@@ -192,6 +196,47 @@ def test_energy_is_measured_or_its_absence_has_a_reason(monkeypatch: pytest.Monk
     assert energy["watts"] == pytest.approx(1.0, rel=0.01)
     joules_in_all = outcome.metrics["joules_per_image"] * 2 * energy["calls"]
     assert joules_in_all == pytest.approx(energy["seconds"], rel=0.01)
+
+
+# ---- a training
+
+
+def write_images(folder: Path) -> None:
+    """Two classes of four noisy images each, one of which in the training part is no image."""
+    rng = np.random.default_rng(0)
+    for part, name in itertools.product(("train", "test"), ("ant", "bee")):
+        (folder / part / name).mkdir(parents=True)
+        for number in range(4):
+            pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / part / name / f"{number}.png")
+    (folder / "train" / "ant" / "0.png").write_bytes(b"no image")
+
+
+def test_a_training_says_all_that_it_did_and_is_gone_on_with(tmp_path: Path) -> None:
+    write_images(tmp_path / "images")
+    case = Case(level="host", mechanism="pvt", host="nano", height=32, width=32, mode="fit")
+    recipe = Recipe(budget=TrainBudget("images", 12), batch_size=4, lr=1e-3)
+    job = {"data": f"folder:{tmp_path / 'images'}", "recipe": recipe.to_json(), "seed": 4}
+    refused = run(case, "accuracy", **job)
+    assert refused.status is Status.ERROR
+    assert "0.png" in refused.reason
+    job |= {"bad_images": "skip", "checkpoint": str(tmp_path / "states" / "a.pt")}
+    first = run(case, "accuracy", checkpoint_every_steps=2, **job)
+    assert first.status is Status.OK, first.reason
+    details = first.details
+    assert details["recipe"] == recipe.to_json()
+    assert (details["train_steps"], details["train_epochs"]) == ([3], [12 / 7])
+    assert details["train_macs"] == [3 * step_macs(case, recipe, 2)]
+    assert (len(details["train_loss"][0]), details["train_loss_window"]) == (3, [1])
+    assert len(details["weights_sha256"][0]) == len(details["data_sha256"]) == 64
+    assert details["train_reproducible"].startswith("to the bit")
+    assert details["dataset_notes"], "an image was left out"
+    assert "train_notes" not in details
+    assert first.metrics["train_peak_memory_bytes"] > 0
+    assert first.samples["train_images_per_s"][0] > 0
+    again = run(case, "accuracy", **job)
+    assert again.details["train_notes"] == ["seed 4: gone on with after step 2"]
+    assert again.details["weights_sha256"] == details["weights_sha256"]
 
 
 def test_plugins_are_asked_what_they_cost_and_what_the_settings_lack_is_not_theirs() -> None:

@@ -61,6 +61,8 @@ class Mechanism:
         module: the class that computes it.
         cost_function: its closed form; see ``register_attention``.
         stage_options: the options it uses at a ``Place`` of a pyramid, given the user's.
+        control: True if it is no attention but what others are held against: it is
+            measured only where it is named, and in hosts alone.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Mechanism:
     module: type[Attention]
     cost_function: Callable[..., Cost]
     stage_options: Callable[[Place, Options], Options]
+    control: bool = False
 
     @cached_property
     def defaults(self) -> dict[str, Any]:
@@ -132,6 +135,7 @@ def register_attention(
     title: str | None = None,
     source: str = "",
     stage_options: Callable[[Place, Options], Options] = same_options,
+    control: bool = False,
 ) -> Callable[[AttentionClass], AttentionClass]:
     """Class decorator that makes an ``Attention`` available as ``name`` everywhere.
 
@@ -142,6 +146,7 @@ def register_attention(
         title: the name for people; ``name`` if not given.
         source: the paper, for the report.
         stage_options: ``(Place, options) -> options`` to vary options over a pyramid.
+        control: it is no attention but what others are held against; see ``Mechanism``.
 
     Raises:
         PluginError: the name is taken or malformed, the class is not an ``Attention`` with
@@ -150,7 +155,7 @@ def register_attention(
     """
 
     def register(module: AttentionClass) -> AttentionClass:
-        mechanism = Mechanism(name, title or name, source, module, cost, stage_options)
+        mechanism = Mechanism(name, title or name, source, module, cost, stage_options, control)
         _check_mechanism(mechanism)
         _mechanisms[name] = mechanism
         return module
@@ -195,7 +200,7 @@ def forget_module(name: str) -> None:
 
 
 def mechanisms() -> dict[str, Mechanism]:
-    """All mechanisms by name, those of installed packages included."""
+    """All mechanisms by name, those of installed packages and controls included."""
     _load_built_in()
     _load_installed()
     return dict(_mechanisms)

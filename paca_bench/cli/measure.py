@@ -49,7 +49,11 @@ def sweep(
         Text, option("Stages whose geometry layers are measured at.  [default: 1]")
     ] = None,
     metrics: Annotated[
-        Text, option("complexity, latency, memory, accuracy, energy.  [default: all but energy]")
+        Text,
+        option(
+            "complexity, latency, memory, accuracy, energy.  [default: all but energy; "
+            "at level model nor accuracy]"
+        ),
     ] = None,
     mode: Annotated[Text, option("forward, train, checkpointed.  [default: forward,train]")] = None,
     batch: Batches = None,
@@ -93,7 +97,16 @@ def sweep(
         Text, option("Resolutions to train accuracy at.  [default: 32]")
     ] = None,
     seeds: Annotated[Text, option("Trainings per accuracy.  [default: 3]")] = None,
-    train_steps: Annotated[Text, option("Steps per training.  [default: the recipe's]")] = None,
+    train_budget: Annotated[
+        Text,
+        option(
+            "Of each training: steps:300, images:50k, macs:1e15, time:60s.  [default: recipe's]"
+        ),
+    ] = None,
+    bad_images: Annotated[
+        Text,
+        option("What cannot be read: raise is an error, skip leaves it out.  [default: raise]"),
+    ] = None,
     plugin: Plugins = None,
     suite: Suite = None,
     out: Out = None,

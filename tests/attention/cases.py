@@ -57,6 +57,7 @@ SUBJECTS = [
     Subject("paca", {"num_clusters": 0}),
     Subject("paca", {"num_clusters": 9, "clustering": "mlp"}),
     Subject("paca", {"num_clusters": 9, "clustering": "linear", "cluster_norm": False}),
+    Subject("identity", {}),
 ]
 
 

@@ -57,7 +57,7 @@ def test_a_mistake_is_named(
 def test_unknown_mechanism_lists_the_known_and_the_way_to_add_one() -> None:
     with pytest.raises(SpecError, match="unknown mechanism 'vitt'") as caught:
         create_attention("vitt", **SHAPE)
-    assert "known: paca, pvt, pvt_linear, swin, vit." in str(caught.value)
+    assert "known: identity, paca, pvt, pvt_linear, swin, vit." in str(caught.value)
     assert "--plugin FILE" in str(caught.value)
 
 

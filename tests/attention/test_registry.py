@@ -102,6 +102,12 @@ def test_has_clusters_is_read_from_the_constructor() -> None:
     assert {name for name, m in mechanisms().items() if m.has_clusters} == {"paca"}
 
 
+def test_a_control_says_so() -> None:
+    assert {name for name, m in mechanisms().items() if m.control} == {"identity"}
+    register_attention("mine", cost=mean_cost, control=True)(Mean)
+    assert get_mechanism("mine").control
+
+
 def test_a_name_is_registered_once() -> None:
     with pytest.raises(PluginError, match=r"'vit' is already registered by .*SelfAttention"):
         register_attention("vit", cost=mean_cost)(Mean)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,20 +13,30 @@ from torch import Tensor, nn
 
 from paca_bench.data.dataset import ImageDataset, Split
 from paca_bench.errors import SpecError, UnsupportedError
-from paca_bench.measure import accuracy
-from paca_bench.measure.accuracy import (
-    build_seeded,
-    make_optimizer,
-    make_schedule,
-    shift_images,
-    train_and_test,
-)
-from paca_bench.measure.recipe import Recipe
+from paca_bench.measure import classification
+from paca_bench.measure.accuracy import Checkpointing, reproducibility, train_and_test
+from paca_bench.measure.classification import shift_images
+from paca_bench.measure.recipe import Recipe, step_macs
+from paca_bench.measure.seeding import build_seeded
+from paca_bench.measure.training import Training
 from paca_bench.models.host import Host
 from paca_bench.record import Case
+from paca_bench.train_budget import TrainBudget
 
-MECHANISMS = (("vit", None), ("swin", None), ("pvt", None), ("pvt_linear", None), ("paca", 9))
-RECIPE = Recipe(steps=3, batch_size=4, lr=1e-3, warmup_steps=1, shift=1 / 14)
+MECHANISMS = (
+    *(("vit", None), ("swin", None), ("pvt", None), ("pvt_linear", None), ("paca", 9)),
+    ("identity", None),
+)
+STEPS = 3
+PEAK_BYTES = Training.peak_bytes
+
+
+def make_recipe(budget: str, **changes: object) -> Recipe:
+    values = {"batch_size": 4, "lr": 1e-3, "warmup": 0.3, "shift": 1 / 14, **changes}
+    return Recipe(budget=TrainBudget.parse(budget), **values)
+
+
+RECIPE = make_recipe(f"steps:{STEPS}")
 
 
 def make_case(mechanism: str = "vit", num_clusters: int | None = None, **changes: object) -> Case:
@@ -52,6 +65,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True)
+def no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measuring it takes longer than these trainings, and in bfloat16 twenty seconds."""
+    monkeypatch.setattr(Training, "peak_bytes", lambda self: 0)
+
+
 @pytest.fixture(scope="module")
 def dataset() -> ImageDataset:
     return ImageDataset("stripes", ("lying", "standing"), stripes(40, 0), stripes(30, 1))
@@ -78,6 +97,7 @@ def test_same_seed_gives_the_same_bits(dataset: ImageDataset) -> None:
     second = train_and_test(make_case(), dataset, RECIPE, seed=5)
     assert first.train_loss == second.train_loss
     assert first.outcomes == second.outcomes
+    assert first.weights_sha256 == second.weights_sha256
     assert train_and_test(make_case(), dataset, RECIPE, seed=6).train_loss != first.train_loss
 
 
@@ -92,9 +112,9 @@ def test_every_mechanism_sees_the_same_batches(dataset: ImageDataset, seen: list
     for mechanism, clusters in MECHANISMS:
         seen.clear()
         train_and_test(make_case(mechanism, clusters), dataset, RECIPE, seed=3)
-        runs.append(torch.stack(seen[: RECIPE.steps]))
+        runs.append(torch.stack(seen[:STEPS]))
     assert all(torch.equal(run, runs[0]) for run in runs)
-    assert len(runs[0].flatten(1).unique(dim=0)) == RECIPE.steps
+    assert len(runs[0].flatten(1).unique(dim=0)) == STEPS
 
 
 def test_weights_outside_attention_start_equal() -> None:
@@ -119,15 +139,9 @@ def test_weights_of_equal_shape_differ_by_place_and_by_seed() -> None:
 
 
 def test_an_easy_task_is_learned(dataset: ImageDataset) -> None:
-    recipe = Recipe(steps=30, batch_size=10, lr=1e-3, warmup_steps=3)
-    done = []
-    result = train_and_test(
-        make_case(),
-        dataset,
-        recipe,
-        seed=0,
-        progress=lambda step, steps: done.append((step, steps)),
-    )
+    recipe = make_recipe("steps:30", batch_size=10, warmup=0.1, shift=0.0)
+    done: list[int] = []
+    result = train_and_test(make_case(), dataset, recipe, seed=0, progress=done.append)
     assert sum(result.train_loss[-5:]) < 0.3 * sum(result.train_loss[:5])
     assert result.test_accuracy == result.correct / result.num_test
     assert result.test_accuracy > 0.9
@@ -135,7 +149,9 @@ def test_an_easy_task_is_learned(dataset: ImageDataset) -> None:
     assert not result.diverged
     assert (result.steps, result.epochs) == (30, 7.5)
     assert result.images_per_s * result.train_seconds == pytest.approx(300)
-    assert done == [(step, 30) for step in range(1, 31)]
+    assert done == list(range(1, 31))
+    assert result.macs == 30 * step_macs(make_case(), recipe, 2)
+    assert (result.loss_window, len(result.train_loss)) == (1, 30)
 
 
 def test_the_test_is_one_pass_in_order(
@@ -147,12 +163,12 @@ def test_the_test_is_one_pass_in_order(
     )
     turned = train_and_test(make_case(), replace(dataset, test=reverse), RECIPE, seed=0)
     assert turned.outcomes == whole.outcomes[::-1]
-    monkeypatch.setattr(accuracy, "TEST_BATCH", 7)
+    monkeypatch.setattr(classification, "TEST_BATCH", 7)
     assert train_and_test(make_case(), dataset, RECIPE, seed=0).outcomes == whole.outcomes
 
 
 def test_divergence_is_flagged_not_scored(dataset: ImageDataset) -> None:
-    recipe = Recipe(steps=20, batch_size=4, lr=1e30, clip_norm=float("inf"))
+    recipe = make_recipe("steps:20", lr=1e30, warmup=0.0, clip_norm=float("inf"))
     result = train_and_test(make_case(), dataset, recipe, seed=0)
     assert result.diverged
     assert result.test_accuracy is None
@@ -162,7 +178,7 @@ def test_divergence_is_flagged_not_scored(dataset: ImageDataset) -> None:
 
 
 def test_divergence_in_the_very_last_update_is_flagged(dataset: ImageDataset) -> None:
-    recipe = Recipe(steps=1, batch_size=4, lr=1e38, clip_norm=float("inf"))
+    recipe = make_recipe("steps:1", lr=1e38, warmup=0.0, clip_norm=float("inf"))
     result = train_and_test(make_case(), dataset, recipe, seed=0)
     assert len(result.train_loss) == 1
     assert result.diverged_at == 1
@@ -171,34 +187,9 @@ def test_divergence_in_the_very_last_update_is_flagged(dataset: ImageDataset) ->
 
 def test_bfloat16_trains_near_float32(dataset: ImageDataset) -> None:
     full = train_and_test(make_case(), dataset, RECIPE, seed=0)
-    half = train_and_test(make_case(dtype="bfloat16"), dataset, RECIPE, seed=0)
+    half = train_and_test(make_case(autocast="bfloat16"), dataset, RECIPE, seed=0)
     assert half.train_loss != full.train_loss
     np.testing.assert_allclose(half.train_loss, full.train_loss, rtol=0.05)
-
-
-def test_the_schedule_is_whole_passes() -> None:
-    recipe = replace(RECIPE, steps=5, batch_size=4)
-    schedule = make_schedule(recipe, num_train=10, resolution=32, seed=0)
-    assert schedule.order.shape == (5, 4)
-    first, second = schedule.order.flatten().split(10)
-    assert first.sort().values.tolist() == second.sort().values.tolist() == list(range(10))
-    assert first.tolist() != second.tolist()
-
-
-def test_shifts_reach_as_far_as_the_recipe_says() -> None:
-    recipe = replace(RECIPE, steps=50, batch_size=20)
-    shifts = make_schedule(recipe, num_train=10, resolution=56, seed=0).shifts
-    assert shifts.unique().tolist() == list(range(-4, 5))
-    none = make_schedule(replace(recipe, shift=0.0), num_train=10, resolution=56, seed=0).shifts
-    assert none.unique().tolist() == [0]
-
-
-def test_order_does_not_depend_on_the_shifts() -> None:
-    with_shift, without = (
-        make_schedule(replace(RECIPE, shift=shift), num_train=10, resolution=32, seed=0)
-        for shift in (0.2, 0.0)
-    )
-    assert torch.equal(with_shift.order, without.order)
 
 
 def test_shifting_moves_down_and_right_and_repeats_the_edge() -> None:
@@ -208,16 +199,6 @@ def test_shifting_moves_down_and_right_and_repeats_the_edge() -> None:
     assert left[2].tolist() == [[1, 2, 2], [4, 5, 5], [7, 8, 8]]
 
 
-def test_biases_and_norms_are_not_decayed() -> None:
-    model = build_seeded(make_case("swin"), 10, seed=0)
-    decayed, free = make_optimizer(model, RECIPE).param_groups
-    assert decayed["weight_decay"] == RECIPE.weight_decay
-    assert free["weight_decay"] == 0
-    assert {p.dim() for p in free["params"]} == {1}
-    assert min(p.dim() for p in decayed["params"]) == 2
-    assert len(decayed["params"]) + len(free["params"]) == len(list(model.parameters()))
-
-
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
@@ -225,6 +206,7 @@ def test_biases_and_norms_are_not_decayed() -> None:
         ({"width": 64}, SpecError, "square images of a multiple of 32 pixels, not 32x64"),
         ({"level": "layer", "stage": 1}, SpecError, "not of level 'layer'"),
         ({"dtype": "float16"}, UnsupportedError, "float16 is not offered; choose float32"),
+        ({"autocast": "float16"}, UnsupportedError, "float16 is not offered; choose float32"),
     ],
 )
 def test_cases_that_cannot_be_trained(
@@ -232,3 +214,148 @@ def test_cases_that_cannot_be_trained(
 ) -> None:
     with pytest.raises(error, match=message):
         train_and_test(make_case(**changes), dataset, RECIPE, seed=0)
+
+
+def test_a_model_is_trained_from_its_own_initialisation(dataset: ImageDataset) -> None:
+    case = make_case("deit_tiny_patch16_224", level="model", host="")
+    result = train_and_test(case, dataset, make_recipe("steps:1"), seed=1)
+    assert result.test_accuracy is not None
+    weights = build_seeded(case, 2, seed=1).state_dict()["blocks.0.mlp.fc1.weight"]
+    assert weights.std().item() == pytest.approx(0.02, rel=0.1), "as published, not as torch draws"
+
+
+def test_all_threads_give_the_same_bits(dataset: ImageDataset) -> None:
+    torch.set_num_threads(2)
+    try:
+        short = make_recipe("steps:2")
+        first, second = (train_and_test(make_case("swin"), dataset, short, 5) for _ in range(2))
+    finally:
+        torch.set_num_threads(1)
+    assert first.weights_sha256 == second.weights_sha256
+
+
+def test_the_peak_of_a_step_is_measured_after_the_test_and_changes_nothing(
+    dataset: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Training, "peak_bytes", PEAK_BYTES)
+    measured = train_and_test(make_case(), dataset, RECIPE, seed=0)
+    smaller = train_and_test(make_case(), dataset, make_recipe("steps:3", batch_size=2), seed=0)
+    parameters = sum(p.numel() for p in build_seeded(make_case(), 2, 0).parameters())
+    assert measured.peak_memory_bytes is not None
+    assert smaller.peak_memory_bytes is not None
+    assert measured.peak_memory_bytes > smaller.peak_memory_bytes > 4 * parameters
+
+    def absent(self: object) -> int:
+        raise UnsupportedError("no events")
+
+    monkeypatch.setattr(Training, "peak_bytes", absent)
+    without = train_and_test(make_case(), dataset, RECIPE, seed=0)
+    assert (without.peak_memory_bytes, without.notes) == (None, ("no events",))
+    assert without.weights_sha256 == measured.weights_sha256
+
+
+def test_equal_compute_is_more_steps_without_attention(dataset: ImageDataset) -> None:
+    recipe = make_recipe("macs:6e8")
+    results = {name: train_and_test(make_case(name), dataset, recipe, 0) for name in
+               ("vit", "identity")}  # fmt: skip
+    assert results["identity"].steps > results["vit"].steps > 1
+    for result in results.values():
+        assert 0.5 * 6e8 < result.macs <= 6e8
+
+
+def test_a_time_is_spent_and_its_rate_goes_to_zero(dataset: ImageDataset) -> None:
+    recipe = make_recipe("time:0.05s")
+    result = train_and_test(make_case("identity"), dataset, recipe, seed=0)
+    assert result.steps >= 1
+    assert result.train_seconds >= 0.05
+    assert "as many steps as the machine makes" in reproducibility(make_case(), recipe, ())
+    assert "to the bit" in reproducibility(make_case(), RECIPE, ())
+    assert "roll has no" in reproducibility(make_case(), RECIPE, ("roll",))
+
+
+# ---- killed and gone on with
+
+
+class Stopped(Exception):
+    """Stands for whatever ends a training's process in good order."""
+
+
+def stop_at(step: int) -> Callable[[int], None]:
+    def progress(done: int) -> None:
+        if done == step:
+            raise Stopped
+
+    return progress
+
+
+def kill_at(step: int) -> Callable[[int], None]:
+    def progress(done: int) -> None:
+        if done == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return progress
+
+
+@pytest.mark.parametrize(("mechanism", "clusters"), MECHANISMS)
+def test_stopped_and_gone_on_with_ends_with_the_same_bits(
+    dataset: ImageDataset, tmp_path: Path, mechanism: str, clusters: int | None
+) -> None:
+    case, recipe = make_case(mechanism, clusters), make_recipe("steps:5", batch_size=2)
+    whole = train_and_test(case, dataset, recipe, seed=4)
+    kept = Checkpointing(path=tmp_path / "new" / "state.pt", every_steps=2)
+    for step in (3, 4):
+        with pytest.raises(Stopped):
+            train_and_test(case, dataset, recipe, 4, stop_at(step), checkpointing=kept)
+    torch.manual_seed(99)
+    result = train_and_test(case, dataset, recipe, seed=4, checkpointing=kept)
+    assert result.weights_sha256 == whole.weights_sha256
+    assert (result.train_loss, result.outcomes) == (whole.train_loss, whole.outcomes)
+    assert result.notes == ("gone on with after step 4",)
+    assert result.steps == 5
+
+
+def test_killed_in_a_process_of_its_own_and_gone_on_with_here(
+    dataset: ImageDataset, tmp_path: Path
+) -> None:
+    recipe = make_recipe("steps:5")
+    whole = train_and_test(make_case(), dataset, recipe, seed=2)
+    kept = Checkpointing(path=tmp_path / "state.pt", every_steps=1)
+    child = os.fork()
+    if child == 0:
+        try:
+            train_and_test(make_case(), dataset, recipe, 2, kill_at(3), checkpointing=kept)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
+    result = train_and_test(make_case(), dataset, recipe, seed=2, checkpointing=kept)
+    assert result.notes == ("gone on with after step 3",)
+    assert result.weights_sha256 == whole.weights_sha256
+
+
+@pytest.mark.parametrize(
+    ("seed", "recipe", "mechanism", "says"),
+    [
+        (3, "steps:2", "vit", "of another seed"),
+        (4, "steps:3", "vit", "of another recipe"),
+        (4, "steps:2", "pvt", "of another case"),
+    ],
+)
+def test_anothers_checkpoint_is_left_out(
+    dataset: ImageDataset, tmp_path: Path, seed: int, recipe: str, mechanism: str, says: str
+) -> None:
+    kept = Checkpointing(path=tmp_path / "state.pt", every_steps=2)
+    train_and_test(make_case(mechanism), dataset, make_recipe(recipe), seed, checkpointing=kept)
+    mine = make_recipe("steps:2")
+    result = train_and_test(make_case(), dataset, mine, seed=4, checkpointing=kept)
+    assert result.weights_sha256 == train_and_test(make_case(), dataset, mine, 4).weights_sha256
+    (note,) = result.notes
+    assert says in note
+
+
+def test_a_checkpoint_on_other_images_is_left_out(dataset: ImageDataset, tmp_path: Path) -> None:
+    kept = Checkpointing(path=tmp_path / "state.pt", every_steps=2)
+    other = replace(dataset, train=stripes(40, 7))
+    train_and_test(make_case(), other, RECIPE, seed=4, checkpointing=kept)
+    (note,) = train_and_test(make_case(), dataset, RECIPE, 4, checkpointing=kept).notes
+    assert "of another data set" in note
