@@ -197,8 +197,8 @@ def _judgement(
         verdict = AccuracyVerdict.SAME
     elif found.seeds == 1:
         reason = (
-            "one seed, so how trainings differ is unknown and the interval covers the choice of "
-            "test images only; train at least 3 (--seeds 3)"
+            "one seed does not show how trainings differ, and the interval is that of the test "
+            "images alone; train 3 or more (--seeds 3)"
         )
     elif max(-low, high) <= margin:
         verdict = AccuracyVerdict.SAME

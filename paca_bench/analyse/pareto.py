@@ -140,10 +140,11 @@ def front_table(df: pd.DataFrame, cost: str = "latency_s") -> pd.DataFrame:
 
 
 def front_verdict(probability: float) -> str:
-    """``on``, ``off`` or ``undecided``."""
-    if probability >= SURE:
+    """``on``, ``off`` or ``undecided``, by the probability in whole percent, as it is shown."""
+    percent, sure = round(100 * probability), round(100 * SURE)
+    if percent >= sure:
         return "on"
-    return "off" if probability <= 1 - SURE else "undecided"
+    return "off" if percent <= 100 - sure else "undecided"
 
 
 def _points(df: pd.DataFrame, cost: str) -> pd.DataFrame:

@@ -174,8 +174,18 @@ def difference(a: Training, b: Training) -> Difference:
     counts = len(a.accuracies), len(b.accuracies)
     value = float(a.accuracies.mean() - b.accuracies.mean())
     images, how = _image_variance(a, b, bool(paired))
-    seeds = f"{counts[0]} paired seeds" if paired else f"{counts[0]} and {counts[1]} seeds"
-    return Difference(value, seed_variance, images, min(counts), freedom, f"t over {seeds}{how}")
+    method = f"{_seeds_text(counts, bool(paired))}{how}"
+    return Difference(value, seed_variance, images, min(counts), freedom, method)
+
+
+def _seeds_text(counts: tuple[int, int], paired: bool) -> str:
+    if min(counts) == 1:
+        return "one seed"
+    return (
+        f"t over {counts[0]} paired seeds"
+        if paired
+        else f"t over {counts[0]} and {counts[1]} seeds"
+    )
 
 
 def residual(outcomes: Array) -> Array:

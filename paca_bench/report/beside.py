@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _NONE = Cell("–", "", "")
+_ASKED = tuple(axis for axis in ALIKE if axis != "dataset")
 _PLACE = ("batch", "dtype", "device", "execution", "height", "width")
 
 
@@ -78,11 +80,16 @@ def beside_tables(frame: pd.DataFrame, labels: Sequence[str]) -> list[BesideTabl
 def beside_scenes(frame: pd.DataFrame) -> list[BesideScene]:
     """A scene per run, host and training, the largest first; then models that none trained."""
     passes = frame[(frame["mode"] == "forward") & (frame["level"] != "layer")]
+    fits = frame[(frame["mode"] == "fit") & frame["accuracy_status"].notna()]
     scenes = []
     for axes, trained in trained_alike(frame):
-        same = [passes[axis] == axes[axis] for axis in ("run", "level", "host")]
-        alike = passes[same[0] & same[1] & same[2] & passes["label"].isin(trained["label"])]
-        scenes.append(BesideScene(axes, trained, _best_place(alike, axes["height"], axes["width"])))
+        # With those that were to be trained alike, however that ended.
+        failed = fits[_same(fits, axes, _ASKED) & ~fits["label"].isin(trained["label"])]
+        every = pd.concat([trained, failed])
+        alike = passes[_same(passes, axes, ("run", "level", "host"))]
+        if axes["level"] != "model":
+            alike = alike[alike["label"].isin(every["label"])]
+        scenes.append(BesideScene(axes, every, _best_place(alike, axes["height"], axes["width"])))
     done = {scene.axes["run"] for scene in scenes if scene.axes["level"] == "model"}
     models = passes[(passes["level"] == "model") & ~passes["run"].isin(done)]
     for axes, rows in groups(models, ("run", "level", "host")):
@@ -91,6 +98,13 @@ def beside_scenes(frame: pd.DataFrame) -> list[BesideScene]:
             side = published[0].input
             scenes.append(BesideScene(axes, frame.iloc[:0], _best_place(rows, side, side)))
     return scenes
+
+
+def _same(frame: pd.DataFrame, axes: Row, names: Sequence[str]) -> pd.Series[bool]:
+    same = pd.Series(True, index=frame.index)
+    for name in names:
+        same &= frame[name] == axes[name]
+    return same
 
 
 def _best_place(rows: pd.DataFrame, height: int, width: int) -> pd.DataFrame:
@@ -109,7 +123,8 @@ def _best_place(rows: pd.DataFrame, height: int, width: int) -> pd.DataFrame:
 def _table(id_: str, scene: BesideScene, labels: Sequence[str], several: bool) -> BesideTable:
     trained = {str(row["label"]): row for row in records(scene.trained)}
     timed = {str(row["label"]): row for row in records(scene.timed)}
-    columns = _columns(scene, trained, timed)
+    papers = _papers(scene)
+    columns = _columns(scene, trained, timed, papers)
     shown = [label for label in labels if label in trained or label in timed]
     cells = {label: [column.cell(label) for column in columns] for label in shown}
     # A column that nobody fills says nothing.
@@ -119,7 +134,7 @@ def _table(id_: str, scene: BesideScene, labels: Sequence[str], several: bool) -
         _title(scene, several),
         [columns[i].heading for i in kept],
         [(label, [cells[label][i] for i in kept]) for label in shown],
-        _note(scene),
+        _note(scene, papers),
     )
 
 
@@ -130,15 +145,17 @@ def _title(scene: BesideScene, several: bool) -> str:
     return f"Published models{run}"
 
 
-def _note(scene: BesideScene) -> str:
-    if scene.timed.empty:
-        return "No pass of these was asked for."
-    row = records(scene.timed)[0]
-    return (
-        f"Latency and memory: one forward pass at {resolution_text(row)} px, batch "
-        f"{row['batch']}, {row['dtype']} on {row['device']}"
-        f"{f', {execution}' if (execution := row['execution']) else ''}."
-    )
+def _note(scene: BesideScene, papers: Mapping[str, PublishedRow]) -> str:
+    text = "No pass of these was asked for."
+    if not scene.timed.empty:
+        row = records(scene.timed)[0]
+        execution = f", {row['execution']}" if row["execution"] else ""
+        text = (
+            f"Latency and memory: one forward pass at {resolution_text(row)} px, batch "
+            f"{row['batch']}, {row['dtype']} on {row['device']}{execution}."
+        )
+    sources = "; ".join(dict.fromkeys(f"{row.table} ({row.source})" for row in papers.values()))
+    return f"{text} The papers' own numbers: {sources}." if sources else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,30 +164,45 @@ class _Column:
     cell: Callable[[str], Cell]
 
 
-def _columns(scene: BesideScene, trained: dict[str, Row], timed: dict[str, Row]) -> list[_Column]:
+def _columns(
+    scene: BesideScene,
+    trained: Mapping[str, Row],
+    timed: Mapping[str, Row],
+    papers: Mapping[str, PublishedRow],
+) -> list[_Column]:
     counted = trained if _all_counted(trained) else timed
     size = resolution_text(next(iter(counted.values()))) if counted else ""
     at = f"of one image forward at {size} px" if size else ""
     front, cost = front_chances(scene)
-    papers = _papers(scene)
 
-    def measured(rows: dict[str, Row], quantity: Quantity) -> Callable[[str], Cell]:
+    def measured(rows: Mapping[str, Row], quantity: Quantity) -> Callable[[str], Cell]:
         return lambda label: _cell(rows.get(label), quantity)
 
-    def paper(value: Callable[[PublishedRow], Any], text: str) -> Callable[[str], Cell]:
-        return lambda label: _paper_cell(papers.get(label), value, text)
+    def noted(
+        cell: Callable[[str], Cell], note: Callable[[PublishedRow], str]
+    ) -> Callable[[str], Cell]:
+        def with_note(label: str) -> Cell:
+            known = cell(label)
+            printed = note(papers[label]) if label in papers and known != _NONE else ""
+            return replace(known, note=printed) if printed else known
+
+        return with_note
 
     return [
         _Column(Heading("Accuracy", "test top-1, with its interval"), measured(trained, ACCURACY)),
-        _Column(Heading("Paper: top-1", "as published"), paper(lambda row: row.score, "%")),
-        _Column(Heading("MACs", f"multiply-accumulates {at}"), measured(counted, MACS)),
         _Column(
-            Heading("Paper: MACs", "multiply-accumulates, as published"),
-            paper(lambda row: row.macs_g, " G"),
+            Heading("Paper: top-1", "as published"), lambda label: _paper_score(papers.get(label))
         ),
-        _Column(Heading("Parameters"), lambda label: _params(counted.get(label))),
         _Column(
-            Heading("Paper: parameters", "as published"), paper(lambda row: row.params_m, " M")
+            Heading("MACs", f"multiply-accumulates {at}"),
+            noted(measured(counted, MACS), lambda row: _printed(row.macs_g, "G", row)),
+        ),
+        _Column(
+            Heading("Parameters"),
+            noted(
+                lambda label: _params(counted.get(label)),
+                lambda row: _printed(row.params_m, "M", row),
+            ),
         ),
         _Column(
             Heading("Latency", "one forward pass, with its interval"),
@@ -192,7 +224,7 @@ def _columns(scene: BesideScene, trained: dict[str, Row], timed: dict[str, Row])
     ]
 
 
-def _all_counted(trained: dict[str, Row]) -> bool:
+def _all_counted(trained: Mapping[str, Row]) -> bool:
     return bool(trained) and all(MACS.is_measured(row) for row in trained.values())
 
 
@@ -257,8 +289,12 @@ def _chance(probability: float | None) -> Cell:
     return Cell(probability_text(probability), str(probability), "")
 
 
-def _paper_cell(row: PublishedRow | None, value: Callable[[PublishedRow], Any], unit: str) -> Cell:
-    number = None if row is None else value(row)
-    if row is None or number is None:
+def _paper_score(row: PublishedRow | None) -> Cell:
+    if row is None:
         return _NONE
-    return Cell(f"{number}{unit}", str(number), f"{row.source}, {row.input} px")
+    return Cell(f"{row.score}%", str(row.score), f"at {row.input} px")
+
+
+def _printed(number: Decimal | None, unit: str, row: PublishedRow) -> str:
+    """A paper's own count, for a cell's note; empty where none is printed."""
+    return "" if number is None else f"paper, {row.input} px: {number} {unit}"

@@ -6,6 +6,8 @@ report with hundreds of figures; the tests put every figure through them.
 
 from __future__ import annotations
 
+import math
+
 from paca_bench.analyse.curves import Row, resolution_text
 from paca_bench.report.places import is_censored, is_number
 from paca_bench.report.plot_axes import (
@@ -122,13 +124,17 @@ def front_figure(front: list[Row], cost: Quantity, styles: Styles, dashes: Dashe
     size, unit = cost.unit(float(row["cost"]) for row in front)
     figure = new_figure(axis_title("accuracy", "%"))
     figure["layout"]["height"] = 460
+    low, high = _cost_range(front, size)
     set_axis(
         figure,
         "x",
         title=axis_title(cost.in_sentence, unit),
         type="log",
-        **one_two_five([float(row["cost"]) / size for row in front]),
+        range=[math.log10(low), math.log10(high)],
+        # Within so little plotly.js knows better ticks.
+        **(one_two_five([low, high]) if high > 2 * low else {"nticks": 8}),
     )
+    middle = math.sqrt(low * high)
     ordered = sorted(front, key=lambda row: float(row["cost"]))
     for run in dashes:
         best = [row for row in ordered if row["run"] == run and row["on_front"]]
@@ -145,8 +151,18 @@ def front_figure(front: list[Row], cost: Quantity, styles: Styles, dashes: Dashe
                 )
             )
     for row in sorted(front, key=lambda row: position(row, styles, dashes)):
-        figure["data"].append(front_trace(row, cost, size, styles))
+        left = float(row["cost"]) / size > middle
+        figure["data"].append(front_trace(row, cost, size, styles, left))
     return figure
+
+
+def _cost_range(front: list[Row], size: float) -> tuple[float, float]:
+    """Lowest and highest cost, intervals included, with room on both sides."""
+    names = ("cost", "cost_low", "cost_high")
+    costs = [float(row[name]) / size for row in front for name in names if is_number(row[name])]
+    positive = [cost for cost in costs if cost > 0]
+    room = max((max(positive) / min(positive)) ** 0.08, 1.06)
+    return min(positive) / room, max(positive) * room
 
 
 def _has_clusters(row: Row) -> bool:

@@ -116,13 +116,13 @@ def _spread(values: list[float], share: float = 0.085) -> list[float]:
 def one_two_five(values: Iterable[float]) -> dict[str, Any]:
     """Ticks at 1, 2 and 5 times powers of ten; at the powers alone over three decades.
 
-    Over less than one decade at more of their multiples.
+    Over part of a decade at more of their multiples.
     """
     ordered = sorted(value for value in values if value > 0)
     first, last = math.floor(math.log10(ordered[0])) - 1, math.ceil(math.log10(ordered[-1])) + 1
     decades = math.log10(ordered[-1] / ordered[0])
     steps: tuple[float, ...] = (1,) if decades > 3 else (1, 2, 5)
-    if decades < 1:
+    if 0.15 < decades < 1:
         steps = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
     ticks = [step * 10.0**power for power in range(first, last + 1) for step in steps]
     return {"tickmode": "array", "tickvals": ticks, "ticktext": [f"{tick:,.10g}" for tick in ticks]}

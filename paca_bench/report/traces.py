@@ -183,8 +183,11 @@ def add_guides(figure: Figure, points: list[Row], quantity: Quantity, size: floa
         )
 
 
-def front_trace(row: Row, cost: Quantity, size: float, styles: Styles) -> Trace:
-    """One mechanism's accuracy against a cost, with both intervals, faint if off the front."""
+def front_trace(row: Row, cost: Quantity, size: float, styles: Styles, left: bool) -> Trace:
+    """One mechanism's accuracy against a cost, with both intervals, faint if off the front.
+
+    Its name stands to the ``left`` of it, or to the right.
+    """
     style, value, accuracy = styles[row["label"]], float(row["cost"]), float(row["accuracy"])
     probability = float(row["front_probability"])
     chance, off = probability_text(probability), row["front_verdict"] == "off"
@@ -207,7 +210,7 @@ def front_trace(row: Row, cost: Quantity, size: float, styles: Styles) -> Trace:
             "line": {"width": 2, "color": style.color},
         },
         text=[f"{escape(row['label'])} {escape(chance)}"],
-        textposition="top right",
+        textposition="top left" if left else "top right",
         cliponaxis=False,
         textfont={"color": style.color, "size": 12},
         error_x=_error([value], [_pair(row, "cost")], size, style.color),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
 from paca_bench.analyse.accuracy_words import beside
-from paca_bench.analyse.curves import records
+from paca_bench.analyse.curves import Row, records
 from paca_bench.analyse.scene import focus
 from paca_bench.analyse.wording import interval, points, probability_text
 from paca_bench.report.beside import beside_scenes, front_chances
@@ -13,8 +13,7 @@ from paca_bench.report.grid import Grid
 from paca_bench.report.pairs import training_title
 from paca_bench.report.quantities import ACCURACY
 
-if TYPE_CHECKING:
-    import pandas as pd
+_SWAPPED = {"higher": "lower", "lower": "higher"}
 
 
 def trained_grids(df: pd.DataFrame, order: list[str]) -> list[Grid]:
@@ -29,32 +28,46 @@ def trained_grids(df: pd.DataFrame, order: list[str]) -> list[Grid]:
     for scene in beside_scenes(df):
         rows = sorted(records(scene.trained), key=lambda row: order.index(row["label"]))
         key = tuple(str(scene.axes[axis]) for axis in ("run", "level", "host"))
-        if len(rows) < 2 or key in grids:
+        known = [row for row in rows if ACCURACY.is_measured(row)]
+        if len(known) < 2 or key in grids:
             continue
-        names = focus(scene.trained)
+        names = focus(pd.DataFrame(known))
         lead = next(
-            (row for row in rows if row["mechanism"] == "paca" and row["label"] in names), rows[0]
+            (row for row in known if row["mechanism"] == "paca" and row["label"] in names),
+            known[0],
         )
         compared = {str(pair["other"]): pair for pair in beside(scene.trained, lead)}
         chances, cost = front_chances(scene)
-        table = []
-        for row in rows:
-            cells = [str(row["label"]), ACCURACY.describe(row)]
-            if chances:
-                chance = chances.get(str(row["label"]))
-                cells.append("-" if chance is None else probability_text(chance))
-            pair = compared.get(str(row["label"]))
-            # The pairs are of the lead minus another; here it is the other way round.
-            ends = pair and [-float(pair[f"difference{end}"]) for end in ("", "_high", "_low")]
-            cells.append(interval(points, *ends) if ends else "")
-            cells.append(_SEEN.get(str(pair["verdict"]), str(pair["verdict"])) if pair else "")
-            table.append(cells)
         headers = ["mechanism", "accuracy"]
         headers += [f"on the front\nwith {cost}"] if chances else []
         headers += [f"points beside\n{lead['label']}", "verdict"]
+        table = [
+            [
+                str(row["label"]),
+                _accuracy(row),
+                *([_chance(chances.get(str(row["label"])))] if chances else []),
+                *_beside_lead(compared.get(str(row["label"]))),
+            ]
+            for row in rows
+        ]
         grids[key] = Grid(training_title(scene.axes, several), headers, 1, table)
     return list(grids.values())
 
 
-# What a verdict on the first of a pair is for the other.
-_SEEN = {"higher": "lower", "lower": "higher"}
+def _accuracy(row: Row) -> str:
+    if ACCURACY.is_measured(row):
+        return ACCURACY.describe(row)
+    return str(row["accuracy_status"]).replace("_", " ")
+
+
+def _chance(probability: float | None) -> str:
+    return "-" if probability is None else probability_text(probability)
+
+
+def _beside_lead(pair: Row | None) -> list[str]:
+    """The difference to the lead, and the verdict; ``pair`` is the lead minus this one."""
+    if pair is None:
+        return ["", ""]
+    ends = (-float(pair[f"difference{end}"]) for end in ("", "_high", "_low"))
+    verdict = str(pair["verdict"])
+    return [interval(points, *ends), _SWAPPED.get(verdict, verdict)]

@@ -234,7 +234,7 @@ def test_costs_stand_beside_the_accuracy_of_the_same_size(run: Path) -> None:
     assert shown["Training memory"] == "30.5 MiB"
     assert shown["On the front"].endswith("%")
     assert "Paper: top-1" not in shown
-    assert "paca (M=100)" not in [name for name, _ in large.lines]
+    assert cells(large, "paca (M=100)")["Accuracy"] == "over budget"
 
 
 def test_models_have_the_papers_own_numbers(tmp_path: Path) -> None:
@@ -247,8 +247,10 @@ def test_models_have_the_papers_own_numbers(tmp_path: Path) -> None:
     (table,) = beside_tables(frame, [name])
     shown = cells(table, name)
     assert shown["Paper: top-1"] == f"{row.score}%"
-    assert shown["Paper: MACs"] == f"{row.macs_g} G"
-    assert shown["Paper: parameters"] == f"{row.params_m} M"
+    notes = {h.title: cell.note for h, cell in zip(table.headings, table.lines[0][1], strict=True)}
+    assert notes["MACs"] == f"paper, 224 px: {row.macs_g} G"
+    assert notes["Parameters"] == f"paper, 224 px: {row.params_m} M"
+    assert row.source in table.note
     assert "Accuracy" in shown
     untrained = load_results(make_run(tmp_path / "alone", records[:1]).path)
     (table,) = beside_tables(untrained, [name])
