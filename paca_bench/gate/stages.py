@@ -15,8 +15,8 @@ import math
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
@@ -131,7 +131,7 @@ class TwoStages:
         start: starts fresh servers.
         cases: how many cases there are.
         limit: the smallest log ratio that matters.
-        budget_s: seconds for both stages.
+        budget_s: seconds for both stages, the start of servers not counted.
         seed: of all orders.
         say: is told in a sentence what happens.
         clock: seconds.
@@ -160,34 +160,36 @@ class TwoStages:
 
     def run(self) -> list[CaseRun]:
         """Both stages, again and again while cases are open and time is left."""
-        begin = self._clock()
-        end = begin + self._budget_s
+        left = self._budget_s
         first = True
         while opened := self._in(State.OPEN):
-            before = self._rounds
-            with self._start() as measure:
-                self._warm(measure, opened)
+            with self._ready(opened) as measure:
+                begin = self._clock()
                 if first:
                     self._check(measure, opened)
-                self._screen(measure, end)
+                self._screen(measure, begin + left)
             first = False
-            suspects = self._affordable(self._in(State.SUSPECT), end)
-            if suspects:
-                with self._start() as measure:
-                    self._warm(measure, suspects)
-                    self._confirm(measure, suspects, end)
-            if self._rounds == before or not suspects:
+            left -= self._clock() - begin
+            suspects = self._affordable(self._in(State.SUSPECT), left)
+            if not suspects:
                 break
-        self.seconds = self._clock() - begin
+            with self._ready(suspects) as measure:
+                begin = self._clock()
+                self._confirm(measure, suspects, begin + left)
+            left -= self._clock() - begin
+        self.seconds = self._budget_s - left
         return self.cases
 
     def _in(self, state: State) -> list[CaseRun]:
         return [case for case in self.cases if case.state is state]
 
-    def _warm(self, measure: Measure, cases: Sequence[CaseRun]) -> None:
-        """Wait until every server forks, and let each fork once; nothing of it is counted."""
-        for arm in ARMS:
-            measure(arm, cases[0].index, slice_s=_LEAST_SLICE_S, check=False, number=0)
+    @contextmanager
+    def _ready(self, cases: Sequence[CaseRun]) -> Iterator[Measure]:
+        """Servers that have all forked once; neither that nor their start is counted."""
+        with self._start() as measure:
+            for arm in ARMS:
+                measure(arm, cases[0].index, slice_s=_LEAST_SLICE_S, check=False, number=0)
+            yield measure
 
     def _check(self, measure: Measure, cases: Sequence[CaseRun]) -> None:
         """Look whether each side's result is right, and how long a call takes."""
@@ -204,25 +206,25 @@ class TwoStages:
             until = self._clock() + SCREENING_SHARE * (end - self._clock())
             before = self._rounds
             while opened and self._round(measure, opened, until, confirming=False):
-                if self._rounds % 2 == 0:
-                    self._sort(opened, at_end=False)
+                self._sort(opened, at_end=False)
                 opened = self._in(State.OPEN)
             self._sort(opened, at_end=True)
             if self._in(State.SUSPECT) or self._rounds == before:
                 return
 
     def _sort(self, opened: Sequence[CaseRun], *, at_end: bool) -> None:
-        """Say of each case whether it is fine or suspect by now."""
+        """Say of each case whether it is fine or suspect by now, after blocks both ways round."""
         for case in opened:
+            if len(case.screening) % 2 and not at_end:
+                continue
             triples = case.stages.screening
             if is_fine(triples, self._limit):
                 case.state = State.FINE
             elif is_suspect(triples, self._limit, at_end=at_end):
                 case.state = State.SUSPECT
 
-    def _affordable(self, suspects: Sequence[CaseRun], end: float) -> list[CaseRun]:
-        """The plainest suspects, as many as can be confirmed in the time that is left."""
-        left = end - self._clock()
+    def _affordable(self, suspects: Sequence[CaseRun], left: float) -> list[CaseRun]:
+        """The plainest suspects, as many as can be confirmed in ``left`` seconds."""
         chosen = []
         for case in sorted(suspects, key=self._errors, reverse=True):
             left -= 2 * MIN_BLOCKS * case.block_s

@@ -1,0 +1,162 @@
+"""Verdicts from two stages of blocks."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paca_bench.analyse.compare import Change
+from paca_bench.analyse.gate import (
+    MIN_BLOCKS,
+    Stages,
+    blocks_to_confirm,
+    is_fine,
+    is_suspect,
+    judge,
+)
+from paca_bench.errors import SpecError
+
+LIMIT = math.log1p(0.02)
+
+
+def triples(n, ratio=1.0, *, spread=0.005, null=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    values = 0.01 * np.exp(rng.normal(0, spread, (n, 3))) * [1, ratio, null]
+    return [tuple(map(float, row)) for row in values]
+
+
+def stages(ratio=1.0, *, confirming=0, second=None, seed=0, **how):
+    return Stages(
+        triples(12, ratio, seed=seed, **how),
+        triples(confirming, second or ratio, seed=seed + 1, **how),
+    )
+
+
+def one(case, threshold=0.02):
+    (verdict,) = judge([case], threshold)
+    return verdict.judgement
+
+
+def test_only_a_second_stage_calls_a_case_slower_or_faster():
+    assert one(stages(1.1)).change is Change.INCONCLUSIVE
+    assert "no budget was left to confirm" in one(stages(1.1)).reason
+    assert one(stages(1.1, confirming=12)).change is Change.SLOWER
+    assert one(stages(0.9, confirming=12)).change is Change.FASTER
+
+
+def test_the_second_stage_decides_alone():
+    """However plain the first one was, in either direction."""
+    back = one(stages(1.3, confirming=30, second=1.0))
+    assert back.change is Change.SAME
+    assert back.ratio.value == pytest.approx(1, abs=0.01)
+    open_ = one(stages(1.3, confirming=12, second=1.018, spread=0.04))
+    assert open_.change is Change.INCONCLUSIVE
+    assert "screening gave 1.3" in open_.reason
+    assert one(stages(1.0, confirming=12, second=1.1)).change is Change.SLOWER
+
+
+def test_equal_code_is_same_once_the_interval_is_within_the_threshold():
+    found = one(stages())
+    assert found.change is Change.SAME
+    assert 0.02 <= found.detectable < 0.05
+    assert found.adjusted_p is None
+    wide = one(stages(spread=0.1))
+    assert wide.change is Change.INCONCLUSIVE
+    assert "--budget" in wide.reason or "looks changed" in wide.reason
+
+
+def test_few_blocks_decide_nothing():
+    few = Stages(triples(MIN_BLOCKS - 1, 1.5, spread=1e-4))
+    assert one(few).change is Change.INCONCLUSIVE
+    assert f"{MIN_BLOCKS} are the fewest" in one(few).reason
+    # A second stage that was cut off early is none.
+    short = Stages(triples(12), triples(MIN_BLOCKS - 1, 1.5))
+    assert one(short).change is Change.SAME
+
+
+def test_a_null_that_differs_decides_nothing():
+    (verdict,) = judge([stages(1.1, confirming=12, null=1.06)], 0.02)
+    assert verdict.is_noisy
+    assert verdict.judgement.change is Change.INCONCLUSIVE
+    assert "BASE against itself gives 1.06" in verdict.judgement.reason
+    (small,) = judge([stages(1.1, confirming=12, null=1.01)], 0.02)
+    assert not small.is_noisy
+    assert small.judgement.change is Change.SLOWER
+
+
+@settings(deadline=None, max_examples=10)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0.9, 0.97, 1.0, 1.05]), st.sampled_from([0, 12])),
+        min_size=1,
+        max_size=4,
+    ),
+    st.integers(0, 99),
+)
+def test_adding_a_case_never_changes_anothers_ratio(ratios, seed):
+    cases = [stages(r, confirming=n, seed=seed + i) for i, (r, n) in enumerate(ratios)]
+    together = [v.judgement for v in judge(cases, 0.02)]
+    for case, among in zip(cases, together, strict=True):
+        alone = one(case)
+        assert alone.ratio == among.ratio
+        assert alone.p == among.p
+        assert alone.detectable <= among.detectable
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.sampled_from([1.0, 1.01, 1.05, 1.3]), st.sampled_from([0, 12]), st.integers(0, 99))
+def test_swapping_the_sides_flips_the_verdict(ratio, confirming, seed):
+    """HEAD's latencies as BASE's: exact where both BASE processes of a block agree."""
+
+    def swapped(rows):
+        return [(head, base, head) for base, head, _ in rows]
+
+    def single(rows):
+        return [(base, head, base) for base, head, _ in rows]
+
+    case = stages(ratio, confirming=confirming, seed=seed)
+    there = one(Stages(single(case.screening), single(case.confirming)))
+    back = one(Stages(swapped(case.screening), swapped(case.confirming)))
+    assert back.change is there.change.swapped
+    assert back.ratio.value == pytest.approx(1 / there.ratio.value, rel=0.01)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 10_000), st.sampled_from([0.0, 0.01, 0.2]), st.integers(0, 20))
+def test_identical_latencies_are_never_slower(seed, spread, confirming):
+    """The very same values on both sides, whatever they are."""
+    rng = np.random.default_rng(seed)
+    rows = [(float(v),) * 3 for v in 0.01 * np.exp(rng.normal(0, spread, 12 + confirming))]
+    found = one(Stages(rows[:12], rows[12:]))
+    assert found.change is Change.SAME
+    assert found.p == 1.0
+
+
+def test_screening_lets_go_of_the_fine_and_keeps_the_rest():
+    assert is_fine(triples(12), LIMIT)
+    assert not is_suspect(triples(12), LIMIT, at_end=True)
+    assert is_suspect(triples(12, 1.1), LIMIT, at_end=False)
+    assert is_suspect(triples(12, 0.9), LIMIT, at_end=False)
+    assert not is_fine(triples(12, 1.1), LIMIT)
+    doubtful = triples(12, 1.015, spread=0.02, seed=3)
+    assert not is_fine(doubtful, LIMIT)
+    assert not is_suspect(doubtful, LIMIT, at_end=False)
+    for few in (triples(MIN_BLOCKS - 1, 1.5), triples(MIN_BLOCKS - 1)):
+        assert not is_fine(few, LIMIT)
+        assert not is_suspect(few, LIMIT, at_end=True)
+
+
+def test_a_plain_change_takes_few_blocks_and_a_small_one_many():
+    plain = blocks_to_confirm(triples(12, 1.5), LIMIT)
+    small = blocks_to_confirm(triples(12, 1.021, spread=0.02), LIMIT)
+    assert 2 * MIN_BLOCKS == plain < small
+
+
+def test_what_cannot_be_judged():
+    with pytest.raises(SpecError, match="threshold"):
+        judge([stages()], -0.1)
+    with pytest.raises(SpecError, match="q must lie"):
+        judge([stages()], 0.02, q=0)
+    assert judge([], 0.02) == []
