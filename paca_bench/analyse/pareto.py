@@ -221,7 +221,7 @@ def _latency_method(processes: list[int]) -> str:
 
 def _accuracy_method(trained: list[Training]) -> str:
     seeds = [len(one.accuracies) for one in trained]
-    how = "accuracies by t over seeds" if min(seeds) > 1 else "accuracies of a single seed"
+    how = "accuracies by t over seeds" if min(seeds) > 1 else "accuracies, some of a single seed"
     if all(one.outcomes is not None for one in trained):
         how += ", paired, and by test images, which all share"
     elif all(one.num_test for one in trained):
