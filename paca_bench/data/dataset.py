@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SPLIT_SEED = 20_230_618
 HELD_OUT_SHARE = 0.2
+DATASETS_WITH_MASKS = ("pathfinder",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +30,13 @@ class Split:
     Attributes:
         labels: ``[n]``, indices into the data set's classes.
         read: resolution R -> uint8 ``[n, 3, R, R]`` on the CPU, in the order of ``labels``.
+        read_masks: resolution R -> uint8 ``[n, R, R]``, each pixel's index into the data set's
+            ``mask_classes``; None where nobody has drawn any.
     """
 
     labels: NDArray[np.int64]
     read: Callable[[int], Tensor]
+    read_masks: Callable[[int], Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -45,9 +49,27 @@ class Split:
         """
         import torch
 
-        if resolution < 1:
-            raise DataError(f"resolution must be at least 1 pixel, not {resolution}")
+        _check_resolution(resolution)
         return self.read(resolution), torch.from_numpy(self.labels)
+
+    def load_masks(self, resolution: int) -> Tensor:
+        """The class of each pixel, uint8 ``[n, R, R]``, of the images in the same order.
+
+        Raises:
+            DataError: the resolution is not positive, or there are no masks.
+        """
+        _check_resolution(resolution)
+        if self.read_masks is None:
+            raise DataError(
+                f"this data set has no masks, which the dense task needs; choose from "
+                f"{', '.join(DATASETS_WITH_MASKS)}"
+            )
+        return self.read_masks(resolution)
+
+
+def _check_resolution(resolution: int) -> None:
+    if resolution < 1:
+        raise DataError(f"resolution must be at least 1 pixel, not {resolution}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +82,7 @@ class ImageDataset:
         train: what is trained on, and what the normalisation is computed from.
         test: held out.
         notes: what a reader of an accuracy must know, such as skipped images.
+        mask_classes: names; a pixel of a mask is an index into them. Empty without masks.
     """
 
     name: str
@@ -67,6 +90,7 @@ class ImageDataset:
     train: Split
     test: Split
     notes: tuple[str, ...] = ()
+    mask_classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -62,16 +62,6 @@ def _turned(image: Image.Image) -> Image.Image:
         return image
 
 
-def check_readable(path: Path) -> str | None:
-    """Why the file cannot be read as an image, or None if it can; decodes all of it."""
-    try:
-        with _open(path) as image:
-            to_rgb(image)
-    except OSError as error:
-        return str(error)
-    return None
-
-
 def to_rgb(image: Image.Image) -> Image.Image:
     """8-bit RGB from any mode; transparent parts on white, 16-bit grey scaled to 8 bits.
 

