@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from paca_bench.axes import suggest
@@ -61,7 +62,7 @@ def print_catalogue(content: Catalogue) -> None:
         table.add_column(no_wrap=True, style="bold")
         table.add_column()
         for name, description in entries.items():
-            table.add_row(name, description)
+            table.add_row(escape(name), escape(description))
         console.print(table)
 
 
