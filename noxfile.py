@@ -1,5 +1,7 @@
 """One command checks everything: ``nox``. CI runs the same sessions."""
 
+from pathlib import Path
+
 import nox
 
 nox.options.sessions = ["tests", "lint", "types"]
@@ -28,3 +30,17 @@ def types(session: nox.Session) -> None:
     """mypy, strict, on the package."""
     session.install(*CONSTRAINED, "-e", ".", "mypy==2.4.1", "pandas-stubs")
     session.run("mypy")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The pytest-benchmark modules in suites/. Arguments after -- go to pytest."""
+    session.install(*CONSTRAINED, "-e", ".[test]")
+    modules = sorted(str(path) for path in Path("suites").glob("bench_*.py"))
+    # The allocator that workers have, for the same reason; see paca_bench/workers.py.
+    tuned = {
+        "MALLOC_MMAP_THRESHOLD_": str(4 * 2**30),
+        "MALLOC_TRIM_THRESHOLD_": str(16 * 2**30),
+        "MALLOC_TOP_PAD_": str(64 * 2**20),
+    }
+    session.run("pytest", *modules, "--benchmark-only", *session.posargs, env=tuned)
