@@ -25,7 +25,7 @@ from paca_bench.report.clusters import (
     write_clusters_page,
 )
 from tests.builders import make_fit_record, make_record
-from tests.report.test_html import EVIL, SECTIONS, Page, report
+from tests.report.test_html import EVIL, TRAINED, Page, report
 from tests.test_clusters import make_image, random_weights
 
 
@@ -188,7 +188,7 @@ def trained(clusters: int, *images: ImageClusters, **kept: Any) -> Record:
 
 def test_no_section_without_a_trained_host_with_clusters(tmp_path: Path) -> None:
     page = report(tmp_path, make_record("paca", 49), make_fit_record("paca", 49))
-    assert page.attribute("section", "id") == SECTIONS
+    assert page.attribute("section", "id") == TRAINED
     assert ".photo" not in page.source
 
 
