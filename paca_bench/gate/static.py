@@ -56,21 +56,21 @@ def count_both(
             _send(running[-1][1], given)
         for _, process, _ in running:
             process.wait()
-        failures = {
-            side: (process.returncode, _last_line(told))
+        failures = [
+            (side, process.returncode, _last_line(told))
             for side, process, told in running
             if not _has_run(process.returncode, runs[side.name])
-        }
+        ]
     finally:
         for _, process, told in running:
             # Its workers end when they see that it is gone.
             process.kill()
             process.wait()
             told.close()
-    if len(failures) == len(sides) and all(code == _BAD_USAGE for code, _ in failures.values()):
-        raise SpecError(next(text for _, text in failures.values()))
+    if len(failures) == len(sides) and all(code == _BAD_USAGE for _, code, _ in failures):
+        raise SpecError(failures[0][2])
     if failures:
-        said = "; ".join(f"{side.name}, {side.revision}: {t}" for side, (_, t) in failures.items())
+        said = "; ".join(f"{side.name}, {side.revision}: {text}" for side, _, text in failures)
         raise NothingMeasuredError(f"nothing was compared, as a side could not run: {said}")
 
 
