@@ -112,13 +112,14 @@ def import_torchvision(spec: str) -> Any:
     """``torchvision.datasets``.
 
     Raises:
-        DataError: it is not installed.
+        DataError: it is not installed, or for another torch.
     """
     try:
         return import_module("torchvision.datasets")
-    except ImportError as error:
+    except Exception as error:  # One built for another torch raises what torch does.
         raise DataError(
-            f"data set {spec} needs torchvision ({error}); pip install 'paca-bench[torchvision]'"
+            f"data set {spec} needs torchvision, made for this torch ({printable(str(error))}); "
+            f"pip install 'paca-bench[torchvision]'"
         ) from error
 
 
@@ -134,7 +135,7 @@ def _maker(library: Any, request: Request) -> Callable[..., Any]:
     names = [name for name in library.__all__ if _takes_root(getattr(library, name, None))]
     if request.name not in names:
         raise DataError(
-            f"torchvision has no labelled data set {request.name!r}; "
+            f"torchvision has no data set {request.name!r} in a folder; "
             f"{suggest(request.name, sorted(names))}"
         )
     maker: Callable[..., Any] = getattr(library, request.name)

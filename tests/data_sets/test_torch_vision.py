@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from paca_bench.data import torch_vision
 from paca_bench.data.torch_vision import default_root, load_torchvision
 from paca_bench.errors import DataError
 
@@ -152,10 +153,10 @@ def test_the_default_folder_is_torchs(monkeypatch: pytest.MonkeyPatch, tmp_path:
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("Digit", "no labelled data set 'Digit'; did you mean 'Digits'"),
-        ("helper", "no labelled data set 'helper'"),
-        ("Fake", "no labelled data set 'Fake'"),
-        ("__all__", "no labelled data set '__all__'"),
+        ("Digit", "no data set 'Digit' in a folder; did you mean 'Digits'"),
+        ("helper", "no data set 'helper' in a folder"),
+        ("Fake", "no data set 'Fake' in a folder"),
+        ("__all__", "no data set '__all__' in a folder"),
         ("Flow", r"not one of images with one class each: a label is \(1, 2\)"),
         ("Unlabelled", "has images without a label"),
     ],
@@ -168,4 +169,13 @@ def test_what_cannot_be_used_is_said(name: str, complaint: str, tmp_path: Path) 
 def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision.datasets", None)
     with pytest.raises(DataError, match=r"needs torchvision.*paca-bench\[torchvision\]"):
+        load_torchvision("CIFAR10")
+
+
+def test_made_for_another_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(torch_vision, "import_module", fail)
+    with pytest.raises(DataError, match=r"made for this torch \(operator torchvision::nms"):
         load_torchvision("CIFAR10")
