@@ -165,9 +165,13 @@ _KEYS: dict[str, tuple[str, Any]] = {
     ),
     "seeds": ("seeds", lambda v: _one(v, "--seeds", 1, 100)),
     "train_budget": ("train_budget", parse_train_budget),
-    # What suites of earlier versions say.
-    "train_steps": ("train_budget", lambda v: _steps(v)),
     "plugin": ("plugins", lambda v: _names(v, "--plugin")),
+}
+
+
+# What suites of earlier versions say, likewise.
+_EARLIER_KEYS: dict[str, tuple[str, Any]] = {
+    "train_steps": ("train_budget", lambda v: _steps(v)),
 }
 
 
@@ -200,10 +204,11 @@ def parse_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         SpecError: a key is unknown, or a value is not allowed.
     """
+    known = {**_KEYS, **_EARLIER_KEYS}
     for key in values:
-        if key not in _KEYS:
+        if key not in known:
             raise SpecError(f"unknown setting {key!r}; {suggest(key, _KEYS)}")
-    return {_KEYS[key][0]: _KEYS[key][1](value) for key, value in values.items()}
+    return {known[key][0]: known[key][1](value) for key, value in values.items()}
 
 
 def suite_names() -> list[str]:

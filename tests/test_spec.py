@@ -59,7 +59,6 @@ SETTINGS: dict[str, tuple[str, Any, str, Any]] = {
     "doctor": (False, False, "doctor", False),
     "bad_images": ("skip", "skip", "bad_images", "skip"),
     "train_budget": ("images:50k", "images:50000", "train_budget", "images:50000"),
-    "train_steps": ("40", 40, "train_budget", "steps:40"),
     "plugin": ("a.py", ["a.py"], "plugins", ("a.py",)),
 }
 
@@ -185,10 +184,17 @@ def test_a_spec_is_frozen() -> None:
 
 def test_a_run_of_an_earlier_version_still_says_its_steps() -> None:
     for steps, budget in ((0, "default"), (40, "steps:40")):
+        assert parse_settings({"train_steps": steps}) == {"train_budget": budget}
         earlier = make_spec({"res": 32}).to_json()
         del earlier["train_budget"], earlier["bad_images"]
         spec = SweepSpec.from_json({**earlier, "train_steps": steps})
         assert spec == make_spec({"res": 32, "train_budget": budget})
+
+
+@pytest.mark.parametrize("steps", [-1, 1.5, "x", None, 10**8])
+def test_steps_of_a_suite_of_an_earlier_version_are_checked(steps: Any) -> None:
+    with pytest.raises(SpecError, match="--train-steps "):
+        parse_settings({"train_steps": steps})
 
 
 def test_the_later_of_two_budgets_counts_as_settings_stand_over_a_suite() -> None:

@@ -82,7 +82,8 @@ def default_recipe(device: str) -> Recipe:
     the side, one pixel of an original digit.
     """
     steps = 600 if device.startswith("cuda") else 150
-    return Recipe(budget=TrainBudget("steps", steps), batch_size=64, lr=2e-3, shift=1 / 28)
+    budget = TrainBudget("steps", steps)
+    return Recipe(budget=budget, batch_size=64, lr=2e-3, warmup=2 / 15, shift=1 / 28)
 
 
 @dataclass(frozen=True, slots=True)
