@@ -23,11 +23,13 @@ import numpy as np
 from scipy import special
 
 from paca_bench.analyse.blocks import Blocks, Shift, exchange_p, shift
-from paca_bench.analyse.compare import CONFIDENCE, POWER, Change, Judgement, Q, adjusted_p_values
+from paca_bench.analyse.compare import CONFIDENCE, POWER, Change, Judgement, adjusted_p_values
 from paca_bench.analyse.statistics import Estimate
 from paca_bench.errors import SpecError
 from paca_bench.units import significant
 
+# Half of it is the chance of a false alarm in a gate that has suspects, as a noisy machine's has.
+Q = 0.01
 # Fewer decide nothing: of six blocks of three the smallest p is 0.0014.
 MIN_BLOCKS = 6
 # A change that screening rules out with this confidence is not looked for any longer.

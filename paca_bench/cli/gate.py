@@ -58,7 +58,7 @@ def gate(
         Text, option("What fails.  [default: latency>2%,macs>0,params>0,memory>1%]")
     ] = None,
     q: Annotated[
-        float | None, option("False discovery rate over suspects, two-sided.  [default: 0.02]")
+        float | None, option("False discovery rate over suspects, two-sided.  [default: 0.01]")
     ] = None,
     static_only: Annotated[bool, option("Compare counts; time nothing.", "--static-only")] = False,
     install: Annotated[

@@ -12,8 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from paca_bench.analyse.compare import Q
-from paca_bench.analyse.gate import Verdict, judge
+from paca_bench.analyse.gate import Q, Verdict, judge
 from paca_bench.compare.comparison import CLEAN, UNDECIDED, CasePair, Comparison, pair_sides
 from paca_bench.compare.rules import LATENCY, Rule, parse_rules
 from paca_bench.compare.sides import load_side

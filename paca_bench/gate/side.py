@@ -65,7 +65,8 @@ class GateSide:
         own = _run(name, [str(python), "-c", "import sysconfig as s; print(s.get_path('purelib'))"])
         (Path(own.strip()) / "paca_bench_gate.pth").write_text("".join(lines), encoding="utf-8")
         _run(name, [str(python), "-m", "pip", "install", "--quiet", str(folder)])
-        return cls(name, revision, folder, str(python), _SAFE)
+        # What is installed must not be hidden by a path that leads to other code.
+        return cls(name, revision, folder, str(python), {**_SAFE, "PYTHONPATH": ""})
 
     def settings(self, settings: Mapping[str, Any], repository: Repository) -> dict[str, Any]:
         """``settings`` of a sweep, with plugins of the repository as this side has them."""
@@ -94,6 +95,11 @@ class GateSide:
 def _run(name: str, command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
-        text = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-        raise NothingMeasuredError(f"{name} could not be installed: {text}")
+        lines = [line.strip() for line in done.stderr.strip().splitlines()]
+        # pip ends with hints; what is wrong stands above them.
+        wrong = [line for line in lines if "error:" in line.lower()] or lines or ["no message"]
+        raise NothingMeasuredError(
+            f"{name} could not be installed: {wrong[0]}; see 'pip install .' in that revision, or "
+            f"leave out --install"
+        )
     return done.stdout

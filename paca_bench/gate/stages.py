@@ -200,7 +200,10 @@ class TwoStages:
                 self._keep_failure(case, arm, outcome)
 
     def _screen(self, measure: Measure, end: float) -> None:
-        """Rounds over the open cases; each half of what is left, until there are suspects."""
+        """Rounds over the open cases, half of what is left and again half of it.
+
+        Until there are suspects that can be confirmed, or no time for another block.
+        """
         self._say(f"screening {len(self._in(State.OPEN))} cases")
         while opened := self._in(State.OPEN):
             until = self._clock() + SCREENING_SHARE * (end - self._clock())
@@ -209,7 +212,8 @@ class TwoStages:
                 self._sort(opened, at_end=False)
                 opened = self._in(State.OPEN)
             self._sort(opened, at_end=True)
-            if self._in(State.SUSPECT) or self._rounds == before:
+            suspects = self._affordable(self._in(State.SUSPECT), end - self._clock())
+            if suspects or self._rounds == before:
                 return
 
     def _sort(self, opened: Sequence[CaseRun], *, at_end: bool) -> None:
@@ -227,10 +231,10 @@ class TwoStages:
         """The plainest suspects, as many as can be confirmed in ``left`` seconds."""
         chosen = []
         for case in sorted(suspects, key=self._errors, reverse=True):
-            left -= 2 * MIN_BLOCKS * case.block_s
-            if left < 0:
-                break
-            chosen.append(case)
+            seconds = 2 * MIN_BLOCKS * case.block_s
+            if seconds <= left:
+                left -= seconds
+                chosen.append(case)
         return chosen
 
     def _errors(self, case: CaseRun) -> float:
