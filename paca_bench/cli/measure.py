@@ -91,7 +91,7 @@ def sweep(
     ] = None,
     seed: Annotated[Text, option("Of order, weights and inputs.  [default: 0]")] = None,
     data: Annotated[
-        Text, option("Images for accuracy: mnist5k, folder:DIR.  [default: mnist5k]")
+        Text, option("Images for accuracy, see list data.  [default: mnist5k]")
     ] = None,
     accuracy_res: Annotated[
         Text, option("Resolutions to train accuracy at.  [default: 32]")
