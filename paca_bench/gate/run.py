@@ -15,7 +15,7 @@ from typing import Any
 from paca_bench.analyse.gate import Q, Verdict, judge
 from paca_bench.compare.comparison import CLEAN, UNDECIDED, CasePair, Comparison, pair_sides
 from paca_bench.compare.rules import LATENCY, Rule, parse_rules
-from paca_bench.compare.sides import load_side
+from paca_bench.compare.sides import Side, load_side
 from paca_bench.errors import NothingMeasuredError
 from paca_bench.gate.arms import Arms
 from paca_bench.gate.output import noted
@@ -187,14 +187,27 @@ class _Asked:
             for arm, name in NAMES.items()
         )
         paired = pair_sides(
-            base,
-            new,
+            _known_to(new, base),
+            _known_to(base, new),
             self.rules,
             q=self.q,
             allow_different=self.allow_different,
             strict=self.strict,
         )
         return replace(paired, interleaved=True)
+
+
+def _known_to(other: Side, side: Side) -> Side:
+    """``side`` without the conditions that the other revision does not record yet.
+
+    Both ran on this machine, so what only one of them knows of it holds for both.
+    """
+    recorded = {name for case in other.cases.values() for name in case.conditions}
+    cases = {
+        key: replace(case, conditions={n: v for n, v in case.conditions.items() if n in recorded})
+        for key, case in side.cases.items()
+    }
+    return replace(side, cases=cases)
 
 
 def _settings(suite: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:

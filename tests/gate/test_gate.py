@@ -235,6 +235,17 @@ def test_another_torch_is_refused_unless_allowed(gated, monkeypatch):
     assert gated(allow_different=True).exit_code == 0
 
 
+def test_what_an_older_revision_does_not_record_is_no_difference(gated, monkeypatch):
+    def count(sides, settings, runs):
+        count_from_file(sides, settings, runs)
+        folder = RunFolder.open(runs["NEW"])
+        folder.header["environment"]["vector_unit"] = "AVX2"
+        folder.write_header()
+
+    monkeypatch.setattr(run, "count_both", count)
+    assert gated().exit_code == 0
+
+
 def test_no_such_revision_and_no_repository(gated, tmp_path):
     with pytest.raises(NothingMeasuredError, match="'nowhere' is no commit"):
         gated("nowhere")
