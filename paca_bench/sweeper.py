@@ -20,6 +20,7 @@ from paca_bench.growth import growths
 from paca_bench.plan import Machine, PlannedCase, fit_budget, make_plan
 from paca_bench.plugins import load_plugins
 from paca_bench.record import DTYPES, Record, Status
+from paca_bench.revision import git_revision
 from paca_bench.spec import SweepSpec, make_spec, parse_settings, read_suite
 from paca_bench.store import RUN_FILE, RunFolder, check_free, locked
 from paca_bench.units import format_seconds
@@ -145,6 +146,8 @@ def sweep(
             "growth": growths(planned),
             "diagnosis": diagnosis,
         }
+        if git := git_revision(Path.cwd()):
+            header["git"] = git
         if previous is None:
             # The lock comes first, so that of two sweeps only one writes a header.
             stack.enter_context(locked(folder))

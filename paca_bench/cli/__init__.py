@@ -7,7 +7,7 @@ import warnings
 from typing import TextIO
 
 # Imported for the commands that they register, in the order of the help.
-from paca_bench.cli import gate, measure, predict, read, trained  # noqa: F401
+from paca_bench.cli import gate, history, measure, predict, read, trained  # noqa: F401
 from paca_bench.cli.base import app
 from paca_bench.errors import PacaBenchError
 

@@ -25,7 +25,7 @@ CLEAN, REGRESSION, NOTHING, UNDECIDED = 0, 1, 3, 4
 # Statuses of a measurement that broke; the others say that it was never tried.
 BROKEN = frozenset({Status.CRASH, Status.ERROR, Status.WRONG, Status.TIMEOUT, Status.OUT_OF_MEMORY})
 # Statics that depend on more than the shape -> the conditions that must be the same.
-_NEEDS = {
+NEEDS = {
     # A convolution's workspace on a CPU is one a thread, in blocks of the vector unit.
     "memory": ("device", "dtype", "threads", "vector unit"),
     "moved_bytes": ("dtype",),
@@ -286,7 +286,7 @@ def _case_pair(
             for name in STATIC_METRICS
             if name in base.statics
             and name in new.statics
-            and differing.isdisjoint(_NEEDS.get(name, ()))
+            and differing.isdisjoint(NEEDS.get(name, ()))
         ),
         differences=differences,
         is_refused=bool(differences and base.processes and new.processes and not allow_different),

@@ -26,16 +26,16 @@ _LONGEST_NOTE = 160
 def to_markdown(comparison: Comparison) -> str:
     """The comparison as GitHub-flavoured Markdown, at most a few dozen lines unfolded."""
     mark = _MARKS.get(comparison.exit_code, "⚠️")
-    parts = [f"### {mark} {_escaped(headline(comparison))}"]
+    parts = [f"### {mark} {escaped(headline(comparison))}"]
     if changed := _changed(comparison):
         headers = ["case", "metric", "BASE", "NEW", "change", "verdict"]
-        parts.append(_table(headers, changed, _MOST_CHANGED))
-    parts.append("\n".join(f"- {_escaped(text)}" for text in sentences(comparison)))
+        parts.append(table(headers, changed, _MOST_CHANGED))
+    parts.append("\n".join(f"- {escaped(text)}" for text in sentences(comparison)))
     rows = [_case_row(case) for case in comparison.cases]
     if rows:
         headers = ["case", "latency NEW / BASE", "detectable", "verdict", "note"]
-        parts.append(_folded(f"All {len(rows)} cases", _table(headers, rows, _MOST_ROWS)))
-    parts.append(_folded("Both sides", _sides(comparison)))
+        parts.append(folded(f"All {len(rows)} cases", table(headers, rows, _MOST_ROWS)))
+    parts.append(folded("Both sides", _sides(comparison)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -72,16 +72,17 @@ def _case_row(case: CasePair) -> list[str]:
 
 def _sides(comparison: Comparison) -> str:
     lines = [
-        f"- {name}: `{_code(str(side.path))}`, {side.runs} run(s), {_escaped(side.machine or '-')}"
+        f"- {name}: `{_code(str(side.path))}`, {side.runs} run(s), {escaped(side.machine or '-')}"
         for name, side in (("BASE", comparison.base), ("NEW", comparison.new))
     ]
     rules = ", ".join(str(rule) for rule in comparison.rules.values())
     return "\n".join([*lines, f"- fails on: `{rules}`"])
 
 
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> str:
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> str:
+    """A table of the first ``most`` rows; their first cells are set as code."""
     lines = [_line(headers), _line(["---"] * len(headers))]
-    lines += [_line([f"`{_code(row[0])}`", *map(_escaped, row[1:])]) for row in rows[:most]]
+    lines += [_line([f"`{_code(row[0])}`", *map(escaped, row[1:])]) for row in rows[:most]]
     if len(rows) > most:
         lines.append(f"\nand {len(rows) - most} more")
     return "\n".join(lines)
@@ -91,11 +92,12 @@ def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _folded(title: str, content: str) -> str:
+def folded(title: str, content: str) -> str:
+    """Content that is seen once its title is chosen."""
     return f"<details><summary>{title}</summary>\n\n{content}\n\n</details>"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Text that stays text: no tag, no table cell, no link or mention of its own."""
     one_line = html.escape(" ".join(text.split()), quote=False)
     return re.sub(r"([|`\[\]\\_~])", r"\\\1", one_line).replace("@", "&#64;")

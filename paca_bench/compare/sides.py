@@ -113,8 +113,8 @@ def load_side(path: Path, name: str) -> Side:
     from paca_bench.compare.pytest_benchmark import read_benchmarks
     from paca_bench.compare.runs import is_run, read_run
 
-    sources = list(_sources(path))
-    if not sources:
+    places = list(sources(path))
+    if not places:
         what = "is an empty folder" if path.is_dir() else "does not exist"
         raise NothingMeasuredError(
             f"{name} {path} {what}, so nothing was compared; give a run folder, a "
@@ -122,7 +122,7 @@ def load_side(path: Path, name: str) -> Side:
         )
     cases: dict[str, SideCase] = {}
     notes: list[str] = []
-    for source in sources:
+    for source in places:
         found, said = read_run(source) if is_run(source) else read_benchmarks(source)
         notes += said
         for case in found:
@@ -132,10 +132,10 @@ def load_side(path: Path, name: str) -> Side:
         raise NothingMeasuredError(
             f"{name} {path} holds no case, so nothing was compared; measure it first"
         )
-    return Side(path, cases, len(sources), tuple(dict.fromkeys(notes)))
+    return Side(path, cases, len(places), tuple(dict.fromkeys(notes)))
 
 
-def _sources(path: Path) -> Iterator[Path]:
+def sources(path: Path) -> Iterator[Path]:
     """The runs and files that ``path`` stands for, in order of their names."""
     from paca_bench.compare.runs import is_run
 

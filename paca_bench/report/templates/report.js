@@ -270,7 +270,7 @@
   };
   const cases = document.getElementById("case-table");
   // After the figures in view: its first page stands in the document already.
-  addEventListener("load", () => setTimeout(async () => {
+  if (cases) addEventListener("load", () => setTimeout(async () => {
     caseTable(cases, await unpacked("case-data"));
   }));
 

@@ -1,0 +1,5 @@
+"""``paca-bench history``: each case over commits, and where it changed."""
+
+from paca_bench.history.history import History, history
+
+__all__ = ["History", "history"]
