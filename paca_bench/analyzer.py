@@ -15,6 +15,7 @@ from paca_bench.models.subject import case_tokens
 from paca_bench.plan import Machine, PlannedCase, make_plan
 from paca_bench.plugins import load_plugins
 from paca_bench.record import Record, Status
+from paca_bench.revision import git_revision
 from paca_bench.spec import SweepSpec, make_spec, read_suite
 from paca_bench.store import RunFolder, check_free, locked, now
 from paca_bench.version import package_version
@@ -71,6 +72,8 @@ def analyze(
         },
         "growth": growths(planned),
     }
+    if git := git_revision(Path.cwd()):
+        header["git"] = git
     with locked(folder):
         run = RunFolder.create(folder, header)
         run.extend(_record(one, predicted) for one in planned)

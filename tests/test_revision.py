@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from paca_bench import sweeper
+from paca_bench.analyzer import analyze
 from paca_bench.revision import git_revision
 from paca_bench.store import RunFolder
 from tests.fakes import FakeMachine, FakePool
@@ -96,3 +97,9 @@ def test_a_sweep_says_its_commit_and_goes_on_after_the_next_one(
     git(repository, "commit", "-q", "--allow-empty", "-m", "second")
     sweeper.sweep(out=repository / "run", resume=True)
     assert RunFolder.open(run).header["git"] != first
+
+
+def test_an_analysis_says_its_commit(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repository)
+    run = analyze(out=repository / "run", res="64", mechanism="vit", level="layer")
+    assert RunFolder.open(run).header["git"] == git_revision(repository)
