@@ -118,8 +118,9 @@ def sample_latency(
     """Time ``call`` for about ``slice_s`` seconds, at least once warm and once sampled.
 
     Sampling stops early, after a quarter of ``slice_s``, once the median's standard error within
-    this process is below ``precision``. ``between`` runs untimed before each call (it frees gradients). ``around``
-    is entered after the warm-up, when all threads exist, and told of each sample.
+    this process is below ``precision``. ``between`` runs untimed before each call (it frees
+    gradients). ``around`` is entered after the warm-up, when all threads exist, and told of each
+    sample.
     """
     start = clock()
     least, most = start + LEAST_WARMUP_SHARE * slice_s, start + WARMUP_SHARE * slice_s
