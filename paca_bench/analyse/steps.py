@@ -18,7 +18,8 @@ a throttled clock). Three parts:
    "Confidence Sets in Change-point Problems", 1988; the limit is Yao's of 1987).
 
 The noise is estimated from the series itself, first from differences of neighbours, and is
-at least what the processes of the runs show. ``python -m tests.history.rates`` prints how
+at least what the processes of the runs show. Runs of one level are taken for independent: a
+machine that drifts over days makes steps of its own. ``python -m tests.history.rates`` prints how
 often all of this is wrong.
 """
 
@@ -38,8 +39,8 @@ from paca_bench.analyse.statistics import Estimate, student
 from paca_bench.errors import SpecError
 
 CONFIDENCE = 0.95
-# Of one series, after Bonferroni. Simulated series of 4 to 100 runs without a step, with and
-# without outliers, then show one at most once in a hundred.
+# Of one series, after Bonferroni. Of simulated series of 30 runs without a step, also with one
+# run in twenty far apart, less than one in a hundred then shows one; of 4 to 100 runs, two.
 ALPHA = 0.005
 CUTOFF = 3.0
 # More than CUTOFF squared (one outlier), and less than twice that (two runs at the end).
