@@ -86,7 +86,9 @@ def test_doubts_are_said(found: History) -> None:
     assert re.search(r"Noise from run to run: \d\.\d% in the middle of 3 series", shown)
     assert re.search(r"found with a probability of 80% from [\d.]+% on", shown)
     assert "stand apart from their level: 2 runs" in shown
-    assert re.search(r"host-nano/pvt\S+ at 1\.(29|30)\d? \[[\d., ]+\] times that. A possible step", shown)
+    assert re.search(
+        r"host-nano/pvt\S+ at 1\.(29|30)\d? \[[\d., ]+\] times that. A possible step", shown
+    )
 
 
 def test_a_history_of_nothing_new_says_so(tmp_path: Path) -> None:
