@@ -13,6 +13,8 @@ from paca_bench.errors import SpecError
 RESOLUTION_STEP = 32
 MAX_RESOLUTION = 16384
 LADDER_POINTS = 6
+NUM_STAGES = 4
+MAX_CLUSTERS = 1 << 20
 
 Size = tuple[int, int]
 T = TypeVar("T")
@@ -138,6 +140,37 @@ def parse_integers(value: object, name: str, low: int, high: int) -> tuple[int, 
             raise SpecError(f"{name} {shown(item)} is not an integer from {low} to {high}")
         numbers.append(int(text))
     return _distinct(numbers, name)
+
+
+def parse_clusters(value: object, name: str = "--clusters") -> tuple[int | str, ...]:
+    """Numbers of clusters M from ``"49,100,49-64-81-100"`` or a list, in the order given.
+
+    A number is M of every stage that has clusters; four, joined by ``-``, are those of the four
+    stages and stay text.
+
+    Raises:
+        SpecError: an item is neither.
+    """
+    counts: list[int | str] = []
+    for item in _items(value):
+        parts = str(item).strip().split("-")
+        if len(parts) not in (1, NUM_STAGES) or not all(map(_is_count, parts)):
+            raise SpecError(
+                f"{name} {shown(item)} is not an integer from 0 to {MAX_CLUSTERS}, nor one for "
+                f"each of the {NUM_STAGES} stages, such as 49-64-81-100"
+            )
+        numbers = [int(part) for part in parts]
+        counts.append(numbers[0] if len(numbers) == 1 else "-".join(map(str, numbers)))
+    return _distinct(counts, name)
+
+
+def _is_count(text: str) -> bool:
+    return re.fullmatch(_DIGITS, text) is not None and int(text) <= MAX_CLUSTERS
+
+
+def clusters_by_stage(text: str) -> tuple[int, ...]:
+    """M of each stage from ``49-64-81-100``, as ``parse_clusters`` leaves it."""
+    return tuple(int(part) for part in text.split("-"))
 
 
 def parse_choices(value: object, name: str, allowed: Sequence[str]) -> tuple[str, ...]:

@@ -21,8 +21,9 @@ from paca_bench.models.external import check_external, is_external
 from paca_bench.models.geometry import get_geometry
 from paca_bench.models.registry import get_model
 from paca_bench.models.subject import case_cost, case_macs
-from paca_bench.record import EXECUTION, Case, Status
-from paca_bench.spec import SweepSpec
+from paca_bench.options import check_options
+from paca_bench.record import EXECUTION, Case, ParamValue, Status
+from paca_bench.spec import TRAINED_LEVELS, SweepSpec
 from paca_bench.train_budget import DEFAULT, FLAG, TrainBudget
 from paca_bench.units import format_seconds
 
@@ -51,6 +52,8 @@ TRAINED_AUTOCASTS = ("none", "bfloat16")
 # How much of a budget accuracy may take where other metrics want some too.
 ACCURACY_SHARE = 0.45
 
+
+Options = tuple[tuple[str, ParamValue], ...]
 
 # What level ``model`` compares if not told: one of each family, all of 22 to 28 M parameters.
 DEFAULT_MODELS = (
@@ -125,6 +128,17 @@ def make_plan(spec: SweepSpec, device: str, machine: Machine) -> list[PlannedCas
             training is given more time than a process.
     """
     _check_train_time(spec, device)
+    for level in spec.accuracy_levels:
+        if level not in spec.levels:
+            raise SpecError(
+                f"--accuracy-level {level} is to be trained, but --level is "
+                f"{','.join(spec.levels)}; add {level} to it"
+            )
+    if spec.options and set(spec.levels) == {"model"}:
+        raise SpecError(
+            f"--option {spec.options[0][0]} is of mechanisms, and --level is model, whose variants "
+            f"have names of their own; add --level host"
+        )
     # The closed form is that of a shape: one for all batches, dtypes and modes.
     cost_of = lru_cache(maxsize=1024)(case_cost)
     planned = [
@@ -159,7 +173,8 @@ def _trainings(spec: SweepSpec, device: str) -> list[Case]:
     Weights are float32; what is computed in bfloat16 is so by autocast: where ``--autocast``
     says it, and on CUDA also where ``--dtype`` does.
     """
-    subjects = [s for s in _subjects(spec, device) if s.level != "layer"]
+    levels = spec.accuracy_levels or TRAINED_LEVELS
+    subjects = [s for s in _subjects(spec, device) if s.level in levels]
     on_cuda = device.startswith("cuda")
     autocasts = dict.fromkeys(
         "bfloat16" if on_cuda and dtype == "bfloat16" else autocast
@@ -206,11 +221,16 @@ def _subjects(spec: SweepSpec, device: str) -> list[Case]:
 def _hosts(spec: SweepSpec, device: str) -> list[Case]:
     get_geometry(spec.host)
     names = spec.mechanisms or tuple(n for n, m in mechanisms().items() if not m.control)
-    variants = [v for name in names for v in _variants(get_mechanism(name), spec)]
+    chosen = [get_mechanism(name) for name in names]
+    check_options(spec.options, chosen)
     empty = Case(
         level="host", mechanism="", host=spec.host, height=0, width=0, mode="", device=device
     )
-    return [replace(empty, mechanism=name, num_clusters=count) for name, count in variants]
+    return [
+        replace(empty, mechanism=mechanism.name, num_clusters=count, options=options)
+        for mechanism in chosen
+        for count, options in _variants(mechanism, spec)
+    ]
 
 
 def _models(spec: SweepSpec, device: str) -> list[Case]:
@@ -245,11 +265,18 @@ def _check_train_time(spec: SweepSpec, device: str) -> None:
         )
 
 
-def _variants(mechanism: Mechanism, spec: SweepSpec) -> list[tuple[str, int | None]]:
-    """(name, M) for each M where the mechanism has clusters."""
-    if mechanism.has_clusters:
-        return [(mechanism.name, count) for count in spec.clusters]
-    return [(mechanism.name, None)]
+def _variants(mechanism: Mechanism, spec: SweepSpec) -> Iterator[tuple[int | None, Options]]:
+    """(M, options) for each M, where the mechanism has clusters, and values of its options."""
+    counts: tuple[int | str | None, ...] = spec.clusters if mechanism.has_clusters else (None,)
+    own = [(name, values) for name, values in sorted(spec.options) if name in mechanism.defaults]
+    names = [name for name, _ in own]
+    grid = itertools.product(*(values for _, values in own))
+    for count, chosen in itertools.product(counts, grid):
+        options = list(zip(names, chosen, strict=True))
+        if isinstance(count, str):
+            yield None, tuple(sorted([*options, ("num_clusters", count)]))
+        else:
+            yield count, tuple(options)
 
 
 def _predict(

@@ -88,7 +88,8 @@ class Case:
     ``forward`` (inference), ``train`` (one forward and backward pass), ``checkpointed`` (the
     same, with the activations of each block computed again in the backward pass) or ``fit``
     (a fixed-budget training, which is where accuracy comes from). ``num_clusters`` is None
-    for a mechanism without clusters; ``options`` are further mechanism parameters.
+    for a mechanism without clusters; ``options`` are further mechanism parameters, among which
+    ``num_clusters`` is M by stage, ``49-64-81-100``, where that is not one number.
 
     The last five fields are how it is executed, see ``EXECUTION``: the attention kernel that
     torch may pick, the memory format of images, the mode of ``torch.compile``, TF32 of
@@ -121,9 +122,19 @@ class Case:
     @property
     def label(self) -> str:
         """The mechanism with what distinguishes its variants: ``paca (M=49)``."""
-        details = [] if self.num_clusters is None else [f"M={self.num_clusters}"]
-        details += [f"{name}={value}" for name, value in self.options]
+        details = [] if self._clusters is None else [f"M={self._clusters}"]
+        details += [f"{name}={value}" for name, value in self._further]
         return f"{self.mechanism} ({', '.join(details)})" if details else self.mechanism
+
+    @property
+    def _clusters(self) -> ParamValue:
+        """M as it is shown: one number, or that of every stage."""
+        by_stage = dict(self.options).get("num_clusters")
+        return by_stage if self.num_clusters is None else self.num_clusters
+
+    @property
+    def _further(self) -> list[tuple[str, ParamValue]]:
+        return [item for item in self.options if item[0] != "num_clusters"]
 
     @property
     def execution(self) -> str:
@@ -149,9 +160,9 @@ class Case:
         parts = (self.level, self.host, f"s{self.stage}" if self.stage else "")
         place = "-".join(part for part in parts if part)
         subject = self.mechanism
-        if self.num_clusters is not None:
-            subject += f"-M{self.num_clusters}"
-        subject += "".join(f"-{name}={value}" for name, value in self.options)
+        if self._clusters is not None:
+            subject += f"-M{self._clusters}"
+        subject += "".join(f"-{name}={value}" for name, value in self._further)
         axes = (place, subject, self.resolution, self.mode, f"b{self.batch}", self.dtype)
         executed = "+".join(f"{axis}={value}" for axis, value in self._executed().items())
         return "/".join((*axes, self.device, *([executed] if executed else [])))

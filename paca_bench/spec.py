@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from paca_bench.axes import (
     Size,
     parse_choices,
+    parse_clusters,
     parse_duration,
     parse_integers,
     parse_resolutions,
@@ -20,7 +21,8 @@ from paca_bench.axes import (
     suggest,
 )
 from paca_bench.errors import SpecError
-from paca_bench.record import DTYPES, EXECUTION, GROUPS, LEVELS
+from paca_bench.options import parse_options
+from paca_bench.record import DTYPES, EXECUTION, GROUPS, LEVELS, ParamValue
 from paca_bench.train_budget import DEFAULT, MAX_STEPS, parse_train_budget
 from paca_bench.typed_json import typed_fields
 
@@ -31,6 +33,7 @@ SPEC_MODES = ("forward", "train", "checkpointed")
 DEFAULT_METRICS = tuple(group for group in GROUPS if group != "energy")
 # So is the training of published models, which are a hundred times as dear as a small host.
 MODEL_METRICS = tuple(group for group in DEFAULT_METRICS if group != "accuracy")
+TRAINED_LEVELS = ("host", "model")
 BAD_IMAGES = ("raise", "skip")
 
 
@@ -46,7 +49,8 @@ class SweepSpec:
         levels: among ``layer``, ``host`` and ``model``.
         host: the geometry of the pyramid.
         stages: stages (from 1) whose geometry the level ``layer`` is measured at.
-        clusters: values of M for mechanisms with clusters.
+        clusters: values of M for mechanisms with clusters; ``49-64-81-100`` is one a stage.
+        options: (name, values) of what else mechanisms are varied over, where they have it.
         modes: among ``forward``, ``train`` and ``checkpointed``.
         batches: images per call.
         dtypes: torch dtype names.
@@ -66,6 +70,8 @@ class SweepSpec:
         data: data set for accuracy.
         bad_images: whether an image that cannot be read is an error (``raise``), or is left
             out, counted and said (``skip``).
+        accuracy_levels: levels that are trained, among those measured; empty means host and
+            model.
         accuracy_resolutions: side in pixels that accuracy is trained at.
         seeds: trainings per accuracy.
         train_budget: how long each is, such as ``steps:300`` (see ``train_budget``), or
@@ -79,7 +85,8 @@ class SweepSpec:
     levels: tuple[str, ...] = ("host", "layer")
     host: str = "nano"
     stages: tuple[int, ...] = (1,)
-    clusters: tuple[int, ...] = (25, 49, 100)
+    clusters: tuple[int | str, ...] = (25, 49, 100)
+    options: tuple[tuple[str, tuple[ParamValue, ...]], ...] = ()
     modes: tuple[str, ...] = ("forward", "train")
     batches: tuple[int, ...] = (1,)
     dtypes: tuple[str, ...] = ("float32",)
@@ -100,6 +107,7 @@ class SweepSpec:
     seed: int = 0
     data: str = "mnist5k"
     bad_images: str = BAD_IMAGES[0]
+    accuracy_levels: tuple[str, ...] = ()
     accuracy_resolutions: tuple[Size, ...] = ((32, 32),)
     seeds: int = 3
     train_budget: str = DEFAULT
@@ -138,7 +146,8 @@ _KEYS: dict[str, tuple[str, Any]] = {
     "level": ("levels", lambda v: parse_choices(v, "--level", LEVELS)),
     "host": ("host", lambda v: _name(v, "--host")),
     "stage": ("stages", lambda v: parse_integers(v, "--stage", 1, 4)),
-    "clusters": ("clusters", lambda v: parse_integers(v, "--clusters", 0, 1 << 20)),
+    "clusters": ("clusters", parse_clusters),
+    "option": ("options", parse_options),
     "mode": ("modes", lambda v: parse_choices(v, "--mode", SPEC_MODES)),
     "batch": ("batches", lambda v: parse_integers(v, "--batch", 1, 1 << 16)),
     "dtype": ("dtypes", lambda v: parse_choices(v, "--dtype", DTYPES)),
@@ -159,6 +168,10 @@ _KEYS: dict[str, tuple[str, Any]] = {
     "seed": ("seed", lambda v: _one(v, "--seed", 0, 2**31 - 1)),
     "data": ("data", lambda v: _name(v, "--data")),
     "bad_images": ("bad_images", lambda v: _choice(v, "--bad-images", BAD_IMAGES)),
+    "accuracy_level": (
+        "accuracy_levels",
+        lambda v: parse_choices(v, "--accuracy-level", TRAINED_LEVELS),
+    ),
     "accuracy_res": (
         "accuracy_resolutions",
         lambda v: parse_resolutions(_joined(v), "--accuracy-res"),

@@ -34,7 +34,7 @@ from paca_bench.complexity.term import (
     norm,
     product,
 )
-from paca_bench.errors import SpecError
+from paca_bench.errors import SpecError, UnsupportedError
 
 ClusteringKind = Literal["conv", "mlp", "linear"]
 
@@ -81,12 +81,23 @@ def paca_cost(
 
 
 def paca_stage_options(place: Place, options: Options) -> Options:
-    """As published: no clusters in the fourth stage, one assignment per stage in the others."""
+    """As published: no clusters in the fourth stage, one assignment per stage in the others.
+
+    ``shares_assignment`` given as False is block-wise: every block makes one of its own.
+
+    Raises:
+        UnsupportedError: the assignment of a stage is to be shared by a layer alone.
+    """
+    shares = options.get("shares_assignment", True)
     if place.block is None:
+        if options.get("shares_assignment"):
+            raise UnsupportedError(
+                "a paca layer alone has no stage whose assignment it could share; take --level "
+                "host, or --option shares_assignment=false"
+            )
         return options
-    if place.stage >= 4:
-        return {**options, "num_clusters": 0}
-    return {"shares_assignment": place.block > 0, **options}
+    chosen = {**options, "shares_assignment": shares and place.block > 0}
+    return {**chosen, "num_clusters": 0} if place.stage >= 4 else chosen
 
 
 @register_attention(

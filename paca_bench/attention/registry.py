@@ -88,6 +88,20 @@ class Mechanism:
         """True if the number of clusters is an axis of this mechanism."""
         return "num_clusters" in self.defaults
 
+    def options_at(self, place: Place, options: Options) -> Options:
+        """The options it uses at ``place``, given the user's; M may be one for every stage.
+
+        One number for all stages is what ``stage_options`` may still vary, such as to none in
+        the last stage; one for each is taken as it stands.
+        """
+        clusters = options.get("num_clusters")
+        if not isinstance(clusters, tuple):
+            return self.stage_options(place, options)
+        if not 1 <= place.stage <= len(clusters):
+            raise SpecError(f"num_clusters {clusters} says nothing of stage {place.stage}")
+        own = {"num_clusters": clusters[place.stage - 1]}
+        return {**self.stage_options(place, {**options, **own}), **own}
+
     def build(self, *, dim: int, num_heads: int, grid: Grid, **options: Any) -> Attention:
         """The module for tokens ``[B, H*W, dim]`` on ``grid`` = (H, W).
 

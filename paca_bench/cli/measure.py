@@ -15,6 +15,7 @@ from paca_bench.cli.options import (
     Host,
     Json,
     Mechanisms,
+    Options,
     Out,
     Plugins,
     Suite,
@@ -43,6 +44,7 @@ def sweep(
         Text, option("Published models, timm:NAME or hf:NAME, by comma; implies --level model.")
     ] = None,
     clusters: Clusters = None,
+    option: Options = None,
     level: Annotated[Text, option("host, layer, model.  [default: host,layer]")] = None,
     host: Host = None,
     stage: Annotated[
@@ -92,6 +94,9 @@ def sweep(
     seed: Annotated[Text, option("Of order, weights and inputs.  [default: 0]")] = None,
     data: Annotated[
         Text, option("Images for accuracy, see list data.  [default: mnist5k]")
+    ] = None,
+    accuracy_level: Annotated[
+        Text, option("Of --level, what is trained: host, model.  [default: all of it]")
     ] = None,
     accuracy_res: Annotated[
         Text, option("Resolutions to train accuracy at.  [default: 32]")

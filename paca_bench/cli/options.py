@@ -19,7 +19,14 @@ def option(help_text: str, *names: str) -> Any:
 
 
 Mechanisms = Annotated[Text, option("Mechanisms, by comma.  [default: all]")]
-Clusters = Annotated[Text, option("Numbers of clusters M, by comma.  [default: 25,49,100]")]
+Clusters = Annotated[
+    Text,
+    option("Numbers of clusters M, by comma; 49-64-81-100 by stage.  [default: 25,49,100]"),
+]
+Options = Annotated[
+    list[str] | None,
+    option("An option of mechanisms and its values, clustering=conv,mlp; may repeat.", "--option"),
+]
 Host = Annotated[Text, option("Size of the pyramid: nano, tiny, small.  [default: nano]")]
 Batches = Annotated[Text, option("Images per call, by comma.  [default: 1]")]
 Dtypes = Annotated[Text, option("float32, bfloat16, float16, float64.  [default: float32]")]

@@ -14,6 +14,7 @@ from paca_bench.cli.options import (
     Json,
     Mechanisms,
     Modes,
+    Options,
     Out,
     Plugins,
     Suite,
@@ -35,6 +36,7 @@ def analyze(
     mechanism: Mechanisms = None,
     model: Annotated[Text, option("Published models, by comma.  [default: one a family]")] = None,
     clusters: Clusters = None,
+    option: Options = None,
     level: Annotated[Text, option("layer, host, model.  [default: all]")] = None,
     host: Host = None,
     stage: Annotated[

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from paca_bench.attention.registry import Grid, Mechanism, Place
+from paca_bench.axes import NUM_STAGES
 from paca_bench.complexity.cost import CostSum
 from paca_bench.errors import SpecError
 from paca_bench.models.parts import conv_mlp_cost, head_cost, norm_cost, stem_cost, transition_cost
 
-NUM_STAGES = 4
 # Of the depthwise convolution in the MLP.
 KERNEL_SIDE = 3
 
@@ -109,7 +109,7 @@ def host_cost(
         mlp = conv_mlp_cost(tokens[index], dim, geometry.mlp_ratio, tokens_in=read)
         norms = norm_cost(dim, 2)
         for block in range(depth):
-            block_options = mechanism.stage_options(Place(index + 1, block), options)
+            block_options = mechanism.options_at(Place(index + 1, block), options)
             parts.append((f"{label}.attention", mechanism.cost(**shape, **block_options)))
             parts += [(f"{label}.mlp", mlp), (f"{label}.norms", norms)]
     parts.append(("norm", norm_cost(geometry.widths[-1])))

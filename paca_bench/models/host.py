@@ -125,7 +125,7 @@ class Host(nn.Module):
         self.stages = nn.ModuleList(nn.ModuleList() for _ in widths)
         for place in places(geometry):
             shape = layer_shape(geometry, height, width, place.stage)
-            attention = mechanism.build(**shape, **mechanism.stage_options(place, options))
+            attention = mechanism.build(**shape, **mechanism.options_at(place, options))
             block = Block(shape["dim"], geometry.mlp_ratio, attention)
             self.stages[place.stage - 1].append(block)  # type: ignore[operator]
         self.norm = nn.LayerNorm(widths[-1], eps=NORM_EPS)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from paca_bench.attention.registry import Place, get_mechanism
+from paca_bench.axes import clusters_by_stage
 from paca_bench.complexity.cost import Cost, CostSum
 from paca_bench.errors import SpecError
 from paca_bench.models.external import build_external, is_external
@@ -45,7 +46,7 @@ class _Layer:
         self.mechanism = get_mechanism(case.mechanism)
         geometry = get_geometry(case.host)
         self.shape = layer_shape(geometry, case.height, case.width, stage)
-        self.options = self.mechanism.stage_options(Place(stage), case_options(case))
+        self.options = self.mechanism.options_at(Place(stage), case_options(case))
 
     def build(self, num_classes: int) -> nn.Module:
         from paca_bench.models.host import Layer
@@ -109,8 +110,10 @@ def _subject(case: Case) -> Subject:
 
 
 def case_options(case: Case) -> dict[str, Any]:
-    """The options that the case's axes fix."""
-    options = dict(case.options)
+    """The options that the case's axes fix; ``num_clusters`` is a tuple where it is by stage."""
+    options: dict[str, Any] = dict(case.options)
+    if isinstance(by_stage := options.get("num_clusters"), str):
+        options["num_clusters"] = clusters_by_stage(by_stage)
     if case.num_clusters is not None:
         options["num_clusters"] = case.num_clusters
     return options
