@@ -46,8 +46,8 @@ def test_an_installed_package_is_found_by_a_fresh_python(tmp_path: Path) -> None
     program = (
         "import json, torch\n"
         "from paca_bench.attention.registry import create_attention, get_mechanism\n"
-        "m = get_mechanism('identity')\n"
-        "a = create_attention('identity', dim=8, num_heads=2, grid=(2, 3))\n"
+        "m = get_mechanism('skipped')\n"
+        "a = create_attention('skipped', dim=8, num_heads=2, grid=(2, 3))\n"
         "macs = m.cost(dim=8, num_heads=2, grid=(2, 3)).macs\n"
         "print(json.dumps([m.title, list(a(torch.ones(1, 6, 8), (2, 3)).shape), macs]))\n"
     )

@@ -20,7 +20,7 @@ def identity_cost(*, grid: Grid, dim: int) -> Cost:
     )
 
 
-@register_attention("identity", title="No attention", cost=identity_cost)
+@register_attention("skipped", title="No attention", cost=identity_cost)
 class IdentityAttention(Attention):
     """Every token is projected by itself: what a host does without any mixing by attention."""
 
