@@ -36,9 +36,12 @@ MIN_BLOCKS = 6
 DISMISSED = 0.99
 # Screening suspects a case from this share of the threshold on, and so many errors from 1.
 SUSPECT_SHARE = 0.5
-SUSPECT_ERRORS = 1.0
+SUSPECT_ERRORS = 1.5
 # From so many errors on, beyond the threshold, it is suspected before screening ends.
 CLEAR_ERRORS = 3.0
+# The second stage's least number: what a few blocks of the first say of the noise may be wrong
+# by half, as where it comes in bursts.
+CONFIRMING_BLOCKS = 40
 
 Triple = tuple[float, float, float]
 """Seconds of a block: of BASE, of HEAD, of BASE again."""
@@ -119,7 +122,7 @@ def blocks_to_confirm(triples: Sequence[Triple], limit: float) -> int:
     """
     found = shift(head_blocks(triples))
     wanted = max((abs(found.value) - limit) / 4, limit / 8, 1e-6)
-    return max(math.ceil(len(triples) * (found.error / wanted) ** 2), 2 * MIN_BLOCKS)
+    return max(math.ceil(len(triples) * (found.error / wanted) ** 2), CONFIRMING_BLOCKS)
 
 
 def judge(cases: Sequence[Stages], threshold: float, q: float = Q) -> list[Verdict]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from paca_bench.analyse.compare import Change
 from paca_bench.analyse.gate import (
+    CONFIRMING_BLOCKS,
     MIN_BLOCKS,
     Stages,
     blocks_to_confirm,
@@ -151,7 +152,7 @@ def test_screening_lets_go_of_the_fine_and_keeps_the_rest():
 def test_a_plain_change_takes_few_blocks_and_a_small_one_many():
     plain = blocks_to_confirm(triples(12, 1.5), LIMIT)
     small = blocks_to_confirm(triples(12, 1.021, spread=0.02), LIMIT)
-    assert 2 * MIN_BLOCKS == plain < small
+    assert CONFIRMING_BLOCKS == plain < small
 
 
 def test_what_cannot_be_judged():
