@@ -92,9 +92,7 @@ def sweep(
         ),
     ] = None,
     seed: Annotated[Text, option("Of order, weights and inputs.  [default: 0]")] = None,
-    data: Annotated[
-        Text, option("Images for accuracy, see list data.  [default: mnist5k]")
-    ] = None,
+    data: Annotated[Text, option("Images for accuracy, see list data.  [default: mnist5k]")] = None,
     accuracy_level: Annotated[
         Text, option("Of --level, what is trained: host, model.  [default: all of it]")
     ] = None,
