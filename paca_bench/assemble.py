@@ -126,6 +126,13 @@ def _with_estimates(
         accuracy = seed_estimate(values, trials=details.get("num_test"))
         metrics |= _interval("accuracy", "", accuracy)
         details["accuracy_method"] = accuracy.method
+    if "miou" in samples:
+        from paca_bench.analyse.dense import joined_confusions, miou_estimate
+
+        classes = len(details["mask_classes"].split("; "))
+        miou = miou_estimate(joined_confusions(details["test_confusions"], classes))
+        metrics |= _interval("miou", "", miou)
+        details["miou_method"] = miou.method
     if "train_images_per_s" in samples:
         metrics |= _interval(
             "train_images", "_per_s", latency_estimate(samples["train_images_per_s"])

@@ -20,7 +20,7 @@ from paca_bench.measure.recipe import Recipe, default_recipe, training_seconds
 from paca_bench.models.external import check_external, is_external
 from paca_bench.models.geometry import get_geometry
 from paca_bench.models.registry import get_model
-from paca_bench.models.subject import case_cost, case_macs
+from paca_bench.models.subject import MASK_CLASSES, case_cost, case_macs
 from paca_bench.options import check_options
 from paca_bench.record import EXECUTION, Case, ParamValue, Status
 from paca_bench.spec import TRAINED_LEVELS, SweepSpec
@@ -128,6 +128,7 @@ def make_plan(spec: SweepSpec, device: str, machine: Machine) -> list[PlannedCas
             training is given more time than a process.
     """
     _check_train_time(spec, device)
+    _check_task(spec)
     for level in spec.accuracy_levels:
         if level not in spec.levels:
             raise SpecError(
@@ -175,6 +176,14 @@ def _trainings(spec: SweepSpec, device: str) -> list[Case]:
     """
     levels = spec.accuracy_levels or TRAINED_LEVELS
     subjects = [s for s in _subjects(spec, device) if s.level in levels]
+    if spec.task == "segment":
+        hosts = [subject for subject in subjects if subject.level == "host"]
+        subjects = [
+            replace(host, mode="segment", head=head)
+            for host, head in itertools.product(hosts, spec.heads)
+        ]
+    else:
+        subjects = [replace(subject, mode="fit") for subject in subjects]
     on_cuda = device.startswith("cuda")
     autocasts = dict.fromkeys(
         "bfloat16" if on_cuda and dtype == "bfloat16" else autocast
@@ -182,7 +191,7 @@ def _trainings(spec: SweepSpec, device: str) -> list[Case]:
     )
     batch = make_recipe(spec, device).batch_size
     return [
-        replace(subject, mode="fit", batch=batch, autocast=autocast)
+        replace(subject, batch=batch, autocast=autocast)
         for subject, autocast in itertools.product(subjects, autocasts)
     ]
 
@@ -265,6 +274,25 @@ def _check_train_time(spec: SweepSpec, device: str) -> None:
         )
 
 
+def _check_task(spec: SweepSpec) -> None:
+    if spec.task != "segment":
+        return
+    if "accuracy" not in spec.metrics:
+        raise SpecError(
+            "--task segment is trained where accuracy is asked for; add accuracy to --metrics"
+        )
+    if "host" not in spec.levels:
+        raise SpecError(
+            f"--task segment trains hosts under a head, but --level is {','.join(spec.levels)}; "
+            f"add host to it"
+        )
+    if spec.accuracy_levels and "host" not in spec.accuracy_levels:
+        raise SpecError(
+            f"--task segment trains hosts under a head, but --accuracy-level is "
+            f"{','.join(spec.accuracy_levels)}; add host to it"
+        )
+
+
 def _variants(mechanism: Mechanism, spec: SweepSpec) -> Iterator[tuple[int | None, Options]]:
     """(M, options) for each M, where the mechanism has clusters, and values of its options."""
     counts: tuple[int | str | None, ...] = spec.clusters if mechanism.has_clusters else (None,)
@@ -302,13 +330,13 @@ def _predict(
         reason = f"the cost of {case.mechanism!r} failed: {type(error).__name__}: {error}"
         return planned.refuse(groups, Status.ERROR, reason)
     rate = EFFICIENCY * machine.macs_per_s
-    if case.mode == "fit":
+    if case.is_training:
         call_s = FIT_START_S + training_seconds(
             case,
             make_recipe(spec, case.device),
             macs_per_s=rate,
             num_test=ASSUMED_TEST_IMAGES,
-            num_classes=ASSUMED_CLASSES,
+            num_classes=MASK_CLASSES if case.is_dense else ASSUMED_CLASSES,
         )
         return replace(planned, call_s=call_s, wall_s=spec.seeds * call_s)
     call_s = MODE_FACTORS[case.mode] * (CALL_OVERHEAD_S[case.level] + case.batch * macs / rate)
@@ -330,7 +358,7 @@ def _senseless(case: Case) -> str:
             f"{case.mechanism} is a control without work of its own, so that its layer alone says "
             f"nothing; take --level host"
         )
-    if case.mode == "fit" and case.autocast not in TRAINED_AUTOCASTS:
+    if case.is_training and case.autocast not in TRAINED_AUTOCASTS:
         return f"no training is offered under {case.autocast}; take --autocast bfloat16 or none"
     if case.level == "layer" and case.memory_format != "contiguous":
         return (
@@ -349,7 +377,7 @@ def _senseless(case: Case) -> str:
 
 def _static(case: Case, cost: Totals | None, machine: Machine) -> dict[str, float]:
     """What the closed form says of a pass; a training is not one, and other models have none."""
-    if cost is None or case.mode == "fit":
+    if cost is None or case.is_training:
         return {}
     # Products in TF32 are faster than the ceiling that was measured, in float32.
     ceilings = None if case.tf32 == "on" else machine.ceilings
@@ -385,8 +413,8 @@ def fit_budget(planned: list[PlannedCase], budget_s: float) -> list[PlannedCase]
     so that as many points as possible are measured. Accuracy has its share, and what one
     side leaves goes to the other.
     """
-    fits = [p for p in planned if p.case.mode == "fit"]
-    others = [p for p in planned if p.case.mode != "fit"]
+    fits = [p for p in planned if p.case.is_training]
+    others = [p for p in planned if not p.case.is_training]
     wanted = sum(p.wall_s for p in others)
     share = max(ACCURACY_SHARE * budget_s, budget_s - wanted) if others else budget_s
     admitted, spent = _admit(fits, share)

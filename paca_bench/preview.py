@@ -39,7 +39,7 @@ def print_plan(planned: Sequence[PlannedCase], console: Console) -> None:
 
 def _memory(planned: PlannedCase) -> str:
     """Predicted peak bytes over weights and input; a training's is not predicted."""
-    if planned.case.mode == "fit" or not planned.macs:
+    if planned.case.is_training or not planned.macs:
         return "-"
     from paca_bench.complexity.memory import predict_case_memory
 

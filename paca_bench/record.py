@@ -18,7 +18,8 @@ group           metrics (units are in the names)
                 CPU ``process_peak_bytes``, of the resident set
 ``accuracy``    ``accuracy`` (test top-1, 0 to 1) with ``accuracy_low``/``accuracy_high``;
                 ``train_images_per_s`` with ``train_images_low_per_s``/``..._high_per_s``,
-                ``train_peak_memory_bytes`` of a step over weights, optimizer and data
+                ``train_peak_memory_bytes`` of a step over weights, optimizer and data; of
+                the dense task ``miou`` (0 to 1) with ``miou_low``/``miou_high`` instead
 ``energy``      ``joules_per_image``
 ==============  =====================================================================
 """
@@ -39,7 +40,10 @@ SCHEMA_VERSION = 1
 
 GROUPS = ("complexity", "latency", "memory", "accuracy", "energy")
 LEVELS = ("layer", "host", "model")
-MODES = ("forward", "train", "checkpointed", "fit")
+MODES = ("forward", "train", "checkpointed", "fit", "segment")
+# Whole trainings, not passes: of a classifier, and of a segmentation head on the host.
+TRAININGS = ("fit", "segment")
+HEADS = ("paca", "linear")
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 # How a case is executed: axis -> its values, the first of which is torch's own way. A case
@@ -51,6 +55,9 @@ EXECUTION: Mapping[str, tuple[str, ...]] = {
     "tf32": ("auto", "off", "on"),
     "autocast": ("none", "bfloat16", "float16"),
 }
+
+# Of a case that is not of the dense task, which does not mention it in its JSON, hash or id.
+NO_HEAD = "none"
 
 ParamValue = int | float | str | bool | None
 
@@ -86,13 +93,14 @@ class Case:
     ``height`` and ``width`` are the image's pixels; ``stage`` (1 to 4) only at level
     ``layer``, where the module is measured alone at that stage's geometry. ``mode`` is
     ``forward`` (inference), ``train`` (one forward and backward pass), ``checkpointed`` (the
-    same, with the activations of each block computed again in the backward pass) or ``fit``
-    (a fixed-budget training, which is where accuracy comes from). ``num_clusters`` is None
+    same, with the activations of each block computed again in the backward pass), ``fit``
+    (a fixed-budget training, which is where accuracy comes from) or ``segment`` (such a
+    training of the dense task, whose ``head`` is one of ``HEADS``). ``num_clusters`` is None
     for a mechanism without clusters; ``options`` are further mechanism parameters, among which
     ``num_clusters`` is M by stage, ``49-64-81-100``, where that is not one number.
 
-    The last five fields are how it is executed, see ``EXECUTION``: the attention kernel that
-    torch may pick, the memory format of images, the mode of ``torch.compile``, TF32 of
+    The five fields before ``head`` are how it is executed, see ``EXECUTION``: the attention
+    kernel that torch may pick, the memory format of images, the mode of ``torch.compile``, TF32 of
     products and convolutions (``auto``: in convolutions alone), and the dtype of autocast.
     """
 
@@ -113,6 +121,7 @@ class Case:
     compile: str = "none"
     tf32: str = "auto"
     autocast: str = "none"
+    head: str = NO_HEAD
 
     @property
     def resolution(self) -> str:
@@ -147,6 +156,16 @@ class Case:
         return self.mode in ("train", "checkpointed")
 
     @property
+    def is_training(self) -> bool:
+        """True if it is a whole training, and no pass."""
+        return self.mode in TRAININGS
+
+    @property
+    def is_dense(self) -> bool:
+        """True if it is the host under a segmentation head."""
+        return self.head != NO_HEAD
+
+    @property
     def compute_dtype(self) -> str:
         """The dtype of its products: autocast's, where there is one."""
         return self.dtype if self.autocast == "none" else self.autocast
@@ -163,7 +182,8 @@ class Case:
         if self._clusters is not None:
             subject += f"-M{self._clusters}"
         subject += "".join(f"-{name}={value}" for name, value in self._further)
-        axes = (place, subject, self.resolution, self.mode, f"b{self.batch}", self.dtype)
+        mode = f"{self.mode}-{self.head}" if self.is_dense else self.mode
+        axes = (place, subject, self.resolution, mode, f"b{self.batch}", self.dtype)
         executed = "+".join(f"{axis}={value}" for axis, value in self._executed().items())
         return "/".join((*axes, self.device, *([executed] if executed else [])))
 
@@ -176,7 +196,8 @@ class Case:
     def to_json(self) -> dict[str, Any]:
         """All axes as JSON values; of ``EXECUTION`` those that are not torch's own way."""
         values = {name: getattr(self, name) for name in _AXES}
-        return {**values, "options": dict(self.options), **self._executed()}
+        head = {"head": self.head} if self.is_dense else {}
+        return {**values, "options": dict(self.options), **self._executed(), **head}
 
     def _executed(self) -> dict[str, str]:
         values = ((axis, getattr(self, axis)) for axis in EXECUTION)
@@ -196,7 +217,7 @@ class Case:
             raise StoreError(f"not a paca-bench case: {error}") from error
 
 
-_AXES = tuple(axis.name for axis in fields(Case) if axis.name not in EXECUTION)
+_AXES = tuple(axis.name for axis in fields(Case) if axis.name not in (*EXECUTION, "head"))
 # An encoder of its own for each of a hundred thousand cases would take as long as its work.
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 

@@ -49,6 +49,9 @@ METRIC_COLUMNS = (
     "accuracy",
     "accuracy_low",
     "accuracy_high",
+    "miou",
+    "miou_low",
+    "miou_high",
     "joules_per_image",
     "predicted_wall_s",
 )
@@ -64,7 +67,8 @@ def load_results(path: PathLike | Iterable[PathLike]) -> pd.DataFrame:
           sides), ``tokens`` (N of the first stage, or of the layer's), ``num_clusters``,
           ``options`` (JSON), ``batch``, ``dtype``, ``device``, ``mode``; ``kernel``,
           ``memory_format``, ``compile``, ``tf32``, ``autocast``, and ``execution``, which is
-          those of the five that are not torch's own way as one text, empty where none is.
+          those of the five that are not torch's own way as one text, empty where none is;
+          ``head`` of the dense task, ``none`` elsewhere.
         * ``status``, ``reason``, and for each metric group ``<group>_status`` (missing
           where the group was not asked for).
         * metrics, NaN where not measured: see ``METRIC_COLUMNS`` and
@@ -212,6 +216,7 @@ def _values(
 _READ_DETAILS = (
     *("tokens", "kernel_path", "dataset", "clusters", "doubts"),
     *("seeds", "num_test", "test_outcomes", "train_loss", "train_loss_window"),
+    *("mask_classes", "class_iou", "test_confusions"),
 )
 
 

@@ -360,4 +360,4 @@ def _kind(case: Case) -> tuple[str, str, str]:
 
 def _shape(case: Case) -> tuple[object, ...]:
     """What static counts depend on: not mode, batch, dtype or device. A shape is counted once."""
-    return (case.level, case.stage, case.host, case.label, case.resolution)
+    return (case.level, case.stage, case.host, case.label, case.resolution, case.head)

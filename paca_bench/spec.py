@@ -22,7 +22,7 @@ from paca_bench.axes import (
 )
 from paca_bench.errors import SpecError
 from paca_bench.options import parse_options
-from paca_bench.record import DTYPES, EXECUTION, GROUPS, LEVELS, ParamValue
+from paca_bench.record import DTYPES, EXECUTION, GROUPS, HEADS, LEVELS, ParamValue
 from paca_bench.train_budget import DEFAULT, MAX_STEPS, parse_train_budget
 from paca_bench.typed_json import typed_fields
 
@@ -35,6 +35,9 @@ DEFAULT_METRICS = tuple(group for group in GROUPS if group != "energy")
 MODEL_METRICS = tuple(group for group in DEFAULT_METRICS if group != "accuracy")
 TRAINED_LEVELS = ("host", "model")
 BAD_IMAGES = ("raise", "skip")
+TASKS = ("classify", "segment")
+# The data set of the dense task, if none is named.
+MASKED_DATA = "pathfinder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,9 @@ class SweepSpec:
             out, counted and said (``skip``).
         accuracy_levels: levels that are trained, among those measured; empty means host and
             model.
+        task: what is trained where accuracy is asked for: ``classify``, or ``segment``, the dense
+            task: hosts under a segmentation head, on the data set's masks.
+        heads: segmentation heads of the dense task, see ``paca_bench.record.HEADS``.
         accuracy_resolutions: side in pixels that accuracy is trained at.
         seeds: trainings per accuracy.
         train_budget: how long each is, such as ``steps:300`` (see ``train_budget``), or
@@ -108,6 +114,8 @@ class SweepSpec:
     data: str = "mnist5k"
     bad_images: str = BAD_IMAGES[0]
     accuracy_levels: tuple[str, ...] = ()
+    task: str = TASKS[0]
+    heads: tuple[str, ...] = HEADS
     accuracy_resolutions: tuple[Size, ...] = ((32, 32),)
     seeds: int = 3
     train_budget: str = DEFAULT
@@ -172,6 +180,8 @@ _KEYS: dict[str, tuple[str, Any]] = {
         "accuracy_levels",
         lambda v: parse_choices(v, "--accuracy-level", TRAINED_LEVELS),
     ),
+    "task": ("task", lambda v: _choice(v, "--task", TASKS)),
+    "head": ("heads", lambda v: parse_choices(v, "--head", HEADS)),
     "accuracy_res": (
         "accuracy_resolutions",
         lambda v: parse_resolutions(_joined(v), "--accuracy-res"),
@@ -206,6 +216,10 @@ def make_spec(values: Mapping[str, Any]) -> SweepSpec:
             )
     if "model" in parsed.get("levels", ()):
         parsed.setdefault("metrics", MODEL_METRICS)
+    if parsed.get("task") == "segment":
+        parsed.setdefault("data", MASKED_DATA)
+    elif "heads" in parsed:
+        raise SpecError("--head is of the dense task; add --task segment")
     return SweepSpec(**parsed)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from paca_bench.attention.registry import mechanisms
 from paca_bench.complexity.roofline import Ceilings
-from paca_bench.data.registry import check_dataset
+from paca_bench.data.registry import check_dataset, check_masks
 from paca_bench.environment import measured_code, resolve_device
 from paca_bench.errors import NothingMeasuredError, PacaBenchError, PluginError, StoreError
 from paca_bench.growth import growths
@@ -213,6 +213,8 @@ def _check_inputs(spec: SweepSpec) -> None:
     load_plugins(spec.plugins)
     if "accuracy" in spec.metrics:
         check_dataset(spec.data)
+        if spec.task == "segment":
+            check_masks(spec.data)
 
 
 def check_plugins(execute: Execute, spec: SweepSpec) -> None:

@@ -6,6 +6,9 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from paca_bench.analyse.dense import class_ious, mean_iou, miou_estimate, pack_confusions
 from paca_bench.analyse.statistics import seed_estimate
 from paca_bench.record import Case, Record, Status
 from paca_bench.store import RunFolder
@@ -229,3 +232,50 @@ def whole_sweep() -> list[Record]:
             )
         records.append(make_fit_record(mechanism, clusters, accuracy=0.93))
     return records
+
+
+def make_dense_record(
+    mechanism: str,
+    num_clusters: int | None = None,
+    *,
+    head: str = "paca",
+    skill: float = 0.8,
+    seeds: int = 3,
+    images: int = 60,
+) -> Record:
+    """A record of trainings of the dense task: ``skill`` of each class's pixels are hit.
+
+    Two with the same arguments but the head said the same of every pixel.
+    """
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(50, 150, (1, images, 2))
+    shares = np.clip(skill + rng.normal(0, 0.01, (seeds, 1, 1)), 0, 1)
+    hits = rng.binomial(np.broadcast_to(pixels, (seeds, images, 2)), shares)
+    missed = pixels - hits
+    confusions = np.stack(
+        [
+            np.stack([hits[..., 0], missed[..., 0]], axis=-1),
+            np.stack([missed[..., 1], hits[..., 1]], axis=-1),
+        ],
+        axis=-2,
+    )
+    estimate = miou_estimate(confusions)
+    fit = make_fit_record(mechanism, num_clusters)
+    return replace(
+        fit,
+        case=replace(fit.case, mode="segment", head=head),
+        statuses={"complexity": Status.OK, "accuracy": Status.OK},
+        metrics={
+            **{"miou": estimate.value, "miou_low": estimate.low, "miou_high": estimate.high},
+            **{"macs": 12_000_000, "params": 3_000_000, "train_images_per_s": 250.0},
+        },
+        samples={"miou": [[float(value)] for value in mean_iou(confusions.sum(axis=1))]},
+        details={
+            **{"tokens": 64, "dataset": "pathfinder", "seeds": list(range(seeds))},
+            "mask_classes": "ground; curve",
+            "class_iou": class_ious(confusions.sum(axis=1)).tolist(),
+            "test_confusions": [pack_confusions(one) for one in confusions],
+            "train_loss": [[1.0, 0.5, float(seed)] for seed in range(seeds)],
+            "miou_method": estimate.method,
+        },
+    )

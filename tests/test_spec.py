@@ -61,6 +61,8 @@ SETTINGS: dict[str, tuple[str, Any, str, Any]] = {
     "seed": ("2147483647", 2**31 - 1, "seed", 2**31 - 1),
     "data": ("folder:images", "folder:images", "data", "folder:images"),
     "accuracy_level": ("host", ["host"], "accuracy_levels", ("host",)),
+    "task": ("segment", "segment", "task", "segment"),
+    "head": ("linear,paca", ["linear", "paca"], "heads", ("linear", "paca")),
     "accuracy_res": ("32,64", [32, 64], "accuracy_resolutions", ((32, 32), (64, 64))),
     "seeds": ("5", 5, "seeds", 5),
     "doctor": (False, False, "doctor", False),
@@ -175,7 +177,7 @@ SPECS = st.fixed_dictionaries(
         for key, (typed, toml, _, _) in SETTINGS.items()
         if key != "res"
     },
-).map(make_spec)
+).map(lambda values: make_spec({**values, **({"task": "segment"} if "head" in values else {})}))
 
 
 @given(SPECS)

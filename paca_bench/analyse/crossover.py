@@ -22,6 +22,7 @@ from paca_bench.analyse.curves import (
 from paca_bench.analyse.meeting import DRAWS, last_rise
 from paca_bench.analyse.statistics import log_latency, ratio_estimate
 from paca_bench.errors import SpecError
+from paca_bench.record import TRAININGS
 
 METRICS = ("macs", "latency_s", "peak_memory_bytes")
 
@@ -143,7 +144,7 @@ def crossover_table(
         group_of(metric)
     fields = tuple(Crossover.__dataclass_fields__)
     rows = []
-    for axes, place in groups(df[df["mode"] != "fit"] if len(df) else df, PLACE_AXES):
+    for axes, place in groups(df[~df["mode"].isin(TRAININGS)] if len(df) else df, PLACE_AXES):
         labels = [str(label) for label in place["label"].unique()]
         others = [label for label in labels if label != reference]
         for label, metric in itertools.product(others if reference in labels else (), metrics):

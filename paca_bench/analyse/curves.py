@@ -15,7 +15,7 @@ from paca_bench.record import GROUPS, Status
 PLACE_AXES = ("run", "level", "host", "stage", "mode", "batch", "dtype", "device", "execution")
 CURVE_AXES = (
     *("run", "level", "host", "stage", "label", "mechanism", "num_clusters"),
-    *("mode", "batch", "dtype", "device", "execution"),
+    *("mode", "batch", "dtype", "device", "execution", "head"),
 )
 
 # metric -> the metric group whose status says whether a value may be used
@@ -31,6 +31,7 @@ METRIC_GROUPS = {
     "images_per_s": "latency",
     "peak_memory_bytes": "memory",
     "accuracy": "accuracy",
+    "miou": "accuracy",
     "train_images_per_s": "accuracy",
     "train_peak_memory_bytes": "accuracy",
     "joules_per_image": "energy",
@@ -70,8 +71,8 @@ def usable(df: pd.DataFrame, metric: str) -> pd.Series[bool]:
     """Row by row, whether ``measured`` takes it."""
     values = df[metric].astype(float)
     good = (df[f"{group_of(metric)}_status"] == Status.OK.value) & (values < math.inf)
-    # An accuracy of zero is a result; a time, a count or a peak of zero is none.
-    return good & (values >= 0 if metric == "accuracy" else values > 0)
+    # A share of zero is a result; a time, a count or a peak of zero is none.
+    return good & (values >= 0 if metric in ("accuracy", "miou") else values > 0)
 
 
 def groups(

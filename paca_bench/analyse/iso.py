@@ -21,6 +21,7 @@ from paca_bench.analyse.curves import (
 )
 from paca_bench.analyse.meeting import DRAWS, Floats, last_rise
 from paca_bench.analyse.statistics import log_latency
+from paca_bench.record import TRAININGS
 
 WITHIN = "within the measured range"
 BEYOND = "beyond the measured range"
@@ -158,7 +159,7 @@ def _references(
     """Place, a measured case of the reference, and all that was measured at the place."""
     group_of(metric)
     good = measured(df, metric)
-    good = good[good["mode"] != "fit"] if len(good) else good
+    good = good[~good["mode"].isin(TRAININGS)] if len(good) else good
     for axes, place in groups(good, PLACE_AXES):
         own = place[place["label"] == reference].sort_values("resolution", kind="stable")
         for given in records(own):

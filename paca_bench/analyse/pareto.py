@@ -18,6 +18,7 @@ from paca_bench.analyse.curves import Row, group_of, groups, measured, records
 from paca_bench.analyse.draws import DRAWS, accuracy_draws, latency_draws
 from paca_bench.analyse.trainings import Array, Training
 from paca_bench.errors import SpecError
+from paca_bench.record import TRAININGS
 
 # A point is called on the front from this probability on, and off it up to the rest to 1.
 SURE = 0.95
@@ -171,7 +172,7 @@ def _points(df: pd.DataFrame, cost: str) -> pd.DataFrame:
     own = points["cost_case"] == points["gain_case"]
     if cost in _OF_SHAPE:
         own |= points["resolution"] == points["accuracy_resolution"]
-    return points[own | (points["mode"] != "fit")].reset_index(drop=True)
+    return points[own | ~points["mode"].isin(TRAININGS)].reset_index(drop=True)
 
 
 def _priced(df: pd.DataFrame, cost: str, trained: pd.DataFrame) -> pd.DataFrame:
@@ -181,9 +182,10 @@ def _priced(df: pd.DataFrame, cost: str, trained: pd.DataFrame) -> pd.DataFrame:
         return df.iloc[:0]
     if cost in _OF_TRAINING:
         return measured(trained, cost)
-    priced = measured(df[df["label"].isin(trained["label"])], cost)
+    alike = df["label"].isin(trained["label"]) & (df["mode"] != "segment")
+    priced = measured(df[alike], cost)
     if cost not in _OF_SHAPE:
-        return priced[priced["mode"] != "fit"]
+        return priced[~priced["mode"].isin(TRAININGS)]
     # Of equal ones the first, and a training's own only where there is no other.
     ordered = priced.assign(_own=priced["mode"] == "fit").sort_values("_own", kind="stable")
     return ordered.drop_duplicates([*_JOIN, "height", "width"])

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from paca_bench.analyse.curves import PLACE_AXES, Row, groups, measured, records
+from paca_bench.record import TRAININGS
 
 # The question of this project is put about these two first; any others follow.
 _FIRST = ("vit", "paca")
@@ -75,7 +76,7 @@ def scenes(df: pd.DataFrame) -> list[Scene]:
     """All places of a frame, without the trainings, in order of appearance."""
     if df.empty:
         return []
-    timed = df[df["mode"] != "fit"]
+    timed = df[~df["mode"].isin(TRAININGS)]
     names = df["run"].unique()
     runs = {name: df[df["run"] == name] if len(names) > 1 else df for name in names}
     return [Scene(axes, rows, runs[axes["run"]]) for axes, rows in groups(timed, PLACE_AXES)]

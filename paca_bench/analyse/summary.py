@@ -11,7 +11,7 @@ from paca_bench.analyse.curves import CURVE_AXES, curves, measured, records
 from paca_bench.analyse.scaling import scaling_table
 from paca_bench.analyse.unmeasured import unmeasured
 from paca_bench.analyse.verdict import Verdict, verdict
-from paca_bench.record import GROUPS, Status
+from paca_bench.record import GROUPS, TRAININGS, Status
 
 __all__ = ["Verdict", "summary_table", "unmeasured", "verdict"]
 
@@ -62,7 +62,7 @@ def summary_table(df: pd.DataFrame) -> pd.DataFrame:
     """
     fits = {prefix: _by_curve(scaling_table(df, m)) for prefix, m in _EXPONENTS.items()}
     trained = _trainings(df)
-    hosts = {_subject(axes) for axes, _ in curves(df) if axes["mode"] != "fit"}
+    hosts = {_subject(axes) for axes, _ in curves(df) if axes["mode"] not in TRAININGS}
     rows = []
     for axes, curve in curves(df):
         if axes["mode"] == "fit" and _subject(axes) in hosts:

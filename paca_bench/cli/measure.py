@@ -96,6 +96,10 @@ def sweep(
     accuracy_level: Annotated[
         Text, option("Of --level, what is trained: host, model.  [default: all of it]")
     ] = None,
+    task: Annotated[
+        Text, option("What is trained for accuracy: classify, segment.  [default: classify]")
+    ] = None,
+    head: Annotated[Text, option("Heads of --task segment: paca, linear.  [default: both]")] = None,
     accuracy_res: Annotated[
         Text, option("Resolutions to train accuracy at.  [default: 32]")
     ] = None,

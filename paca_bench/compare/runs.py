@@ -27,7 +27,7 @@ def read_run(path: Path) -> tuple[list[SideCase], list[str]]:
     run = RunFolder.open(path)
     environment = run.header.get("environment")
     facts = environment if isinstance(environment, Mapping) else {}
-    cases = [_case(record, facts) for record in run.records() if record.case.mode != "fit"]
+    cases = [_case(record, facts) for record in run.records() if not record.case.is_training]
     notes = []
     if "finished_at" not in run.header and any(case.processes for case in cases):
         notes.append(f"Run {run.path} did not come to its end; 'paca-bench sweep --resume' it.")

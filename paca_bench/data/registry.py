@@ -70,6 +70,22 @@ def check_dataset(spec: str) -> None:
         raise DataError(f"data set {spec} cannot be used here: {lacking}")
 
 
+def check_masks(spec: str) -> None:
+    """Whether the data set that ``spec`` names has masks, without reading it.
+
+    Raises:
+        DataError: it has none, or there is no such data set.
+    """
+    from paca_bench.data.dataset import DATASETS_WITH_MASKS
+
+    _parse(spec)
+    if spec.partition(":")[0] not in DATASETS_WITH_MASKS:
+        raise DataError(
+            f"data set {spec} has no masks, which --task segment needs; take --data "
+            f"{' or '.join(DATASETS_WITH_MASKS)}"
+        )
+
+
 def describe_datasets() -> list[tuple[str, str]]:
     """``(what --data takes, what it is, what it needs and whether that is here)`` of each."""
     described = []

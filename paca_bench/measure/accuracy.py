@@ -12,23 +12,25 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from paca_bench.data.dataset import ImageDataset
 from paca_bench.errors import SpecError, UnsupportedError
 from paca_bench.measure.checkpoint_file import EVERY_S, CheckpointFile
-from paca_bench.measure.classification import Classification
+from paca_bench.measure.classification import Autocast, Classification
 from paca_bench.measure.clusters import kept_clusters
 from paca_bench.measure.recipe import Recipe, step_macs, training_length
 from paca_bench.measure.seeding import build_seeded, reproducible, weights_sha256
-from paca_bench.measure.training import Training
+from paca_bench.measure.training import Task, Training
 from paca_bench.record import Case
 
 RESOLUTION_STEP = 32
 _HASHED_AT_ONCE = 256
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +43,10 @@ class Checkpointing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingResult:
-    """One seed's training and test.
+class Trained:
+    """What is kept of one seed's training, whatever was learned.
 
     Attributes:
-        test_accuracy: share of test images whose class is the largest logit; None if the
-            training diverged.
-        outcomes: 1 where that is right and 0 where not, in the test split's order, so that
-            mechanisms can be compared image by image; empty if the training diverged.
         train_loss: means over windows of ``loss_window`` steps, before their updates; up to
             divergence.
         loss_window: see ``train_loss``.
@@ -60,17 +58,13 @@ class TrainingResult:
         peak_memory_bytes: most bytes of live tensors in a step over weights, optimizer state
             and data; None if the training diverged or torch cannot tell.
         weights_sha256: of the weights that were tested; see ``seeding.weights_sha256``.
-        data_sha256: of the training images and labels.
+        data_sha256: of the training images and what is to be learned of them.
         not_deterministic: operators that had no deterministic algorithm.
         diverged_at: the step (from 0) whose loss was not finite; ``steps`` if only the test
             showed it; None if all is well.
-        clusters: what the host learned to cluster by, on a few test images; see
-            ``kept_clusters``. Empty unless asked for.
         notes: what a checkpoint did to the training, and why there is no peak.
     """
 
-    test_accuracy: float | None
-    outcomes: tuple[int, ...]
     train_loss: tuple[float, ...]
     loss_window: int
     steps: int
@@ -83,13 +77,30 @@ class TrainingResult:
     data_sha256: str
     not_deterministic: tuple[str, ...]
     diverged_at: int | None
-    clusters: list[dict[str, Any]]
     notes: tuple[str, ...]
 
     @property
     def diverged(self) -> bool:
-        """True if a loss or a logit was not finite; there is no accuracy then."""
+        """True if a loss or a logit was not finite; there is nothing to show for it then."""
         return self.diverged_at is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingResult(Trained):
+    """One seed's training and test.
+
+    Attributes:
+        test_accuracy: share of test images whose class is the largest logit; None if the
+            training diverged.
+        outcomes: 1 where that is right and 0 where not, in the test split's order, so that
+            mechanisms can be compared image by image; empty if the training diverged.
+        clusters: what the host learned to cluster by, on a few test images; see
+            ``kept_clusters``. Empty unless asked for.
+    """
+
+    test_accuracy: float | None
+    outcomes: tuple[int, ...]
+    clusters: list[dict[str, Any]]
 
     @property
     def correct(self) -> int:
@@ -133,20 +144,65 @@ def train_and_test(
         UnsupportedError: the dtype, or the mechanism at this resolution.
         DataError: an image cannot be read.
     """
-    _check(case)
+    check_trainable(case)
     device = torch.device(case.device)
-    half = case.compute_dtype == "bfloat16"
-    num_classes = len(dataset.classes)
     images, labels = dataset.train.load(case.height)
-    data_sha256 = _data_sha256(images, labels)
+    autocast = autocast_of(case)
+    task = Classification(images.to(device), labels.to(device), recipe, autocast)
+    clusters: list[dict[str, Any]] = []
+
+    def test(model: nn.Module) -> list[int] | None:
+        test_images, test_labels = (t.to(device) for t in dataset.test.load(case.height))
+        outcomes = task.test(model, test_images, test_labels)
+        if keep_clusters and outcomes is not None:
+            with autocast():
+                clusters.extend(
+                    kept_clusters(
+                        model, test_images, test_labels, dataset.classes, task.normalisation.apply
+                    )
+                )
+        return outcomes
+
+    outcomes, trained = train(
+        case,
+        task,
+        recipe,
+        seed,
+        test,
+        num_classes=len(dataset.classes),
+        data_sha256=data_sha256(images, labels),
+        progress=progress,
+        checkpointing=checkpointing,
+    )
+    return TrainingResult(
+        **trained,
+        test_accuracy=None if outcomes is None else sum(outcomes) / len(outcomes),
+        outcomes=tuple(outcomes or ()),
+        clusters=clusters,
+    )
+
+
+def train(
+    case: Case,
+    task: Task,
+    recipe: Recipe,
+    seed: int,
+    test: Callable[[nn.Module], T | None],
+    *,
+    num_classes: int,
+    data_sha256: str,
+    progress: Callable[[int], None] | None = None,
+    checkpointing: Checkpointing | None = None,
+) -> tuple[T | None, dict[str, Any]]:
+    """Train the case's module on ``task``, and call ``test`` with it in evaluation mode.
+
+    Returns:
+        What ``test`` says, which is None if a logit is not finite, as where the training
+        diverged; and the fields of ``Trained``.
+    """
+    device = torch.device(case.device)
     with reproducible(device) as not_deterministic:
         model = build_seeded(case, num_classes, seed).to(device)
-        task = Classification(
-            images.to(device),
-            labels.to(device),
-            recipe,
-            lambda: torch.autocast(device.type, torch.bfloat16, enabled=half),
-        )
         length = training_length(case, recipe, num_classes)
         training = Training(model, task, recipe, length, seed)
         keeper = None
@@ -161,40 +217,36 @@ def train_and_test(
         notes = list(keeper.notes) if keeper else []
         weights = weights_sha256(model)
 
-        outcomes, clusters, peak = None, [], None
+        found, peak = None, None
         if not training.diverged:
-            test_images, test_labels = (t.to(device) for t in dataset.test.load(case.height))
-            model.eval()
-            outcomes = task.test(model, test_images, test_labels)
-            if keep_clusters and outcomes is not None:
-                with torch.autocast(device.type, torch.bfloat16, enabled=half):
-                    clusters = kept_clusters(
-                        model, test_images, test_labels, dataset.classes, task.normalisation.apply
-                    )
-        if outcomes is not None:
+            found = test(model.eval())
+        if found is not None:
             try:
                 peak = training.peak_bytes()
             except UnsupportedError as error:
                 notes.append(str(error))
-    trained = training.steps * recipe.batch_size
-    return TrainingResult(
-        test_accuracy=None if outcomes is None else sum(outcomes) / len(outcomes),
-        outcomes=tuple(outcomes or ()),
-        train_loss=training.losses.points,
-        loss_window=training.losses.window,
-        steps=training.steps,
-        epochs=trained / len(labels),
-        macs=training.steps * step_macs(case, recipe, num_classes),
-        train_seconds=training.seconds,
-        images_per_s=trained / training.seconds,
-        peak_memory_bytes=peak,
-        weights_sha256=weights,
-        data_sha256=data_sha256,
-        not_deterministic=tuple(sorted(not_deterministic)),
-        diverged_at=training.steps if outcomes is None else None,
-        clusters=clusters,
-        notes=tuple(notes),
-    )
+    images = training.steps * recipe.batch_size
+    return found, {
+        "train_loss": training.losses.points,
+        "loss_window": training.losses.window,
+        "steps": training.steps,
+        "epochs": images / task.num_train,
+        "macs": training.steps * step_macs(case, recipe, num_classes),
+        "train_seconds": training.seconds,
+        "images_per_s": images / training.seconds,
+        "peak_memory_bytes": peak,
+        "weights_sha256": weights,
+        "data_sha256": data_sha256,
+        "not_deterministic": tuple(sorted(not_deterministic)),
+        "diverged_at": training.steps if found is None else None,
+        "notes": tuple(notes),
+    }
+
+
+def autocast_of(case: Case) -> Autocast:
+    """Makes the context of the case's forward passes: bfloat16, or as they are."""
+    kind, half = torch.device(case.device).type, case.compute_dtype == "bfloat16"
+    return lambda: torch.autocast(kind, torch.bfloat16, enabled=half)
 
 
 def reproducibility(case: Case, recipe: Recipe, not_deterministic: tuple[str, ...]) -> str:
@@ -220,16 +272,17 @@ def _identity(case: Case, recipe: Recipe, seed: int, data_sha256: str) -> dict[s
     }
 
 
-def _data_sha256(images: Tensor, labels: Tensor) -> str:
-    """Of images uint8 ``[n, 3, R, R]`` and labels ``[n]``."""
+def data_sha256(images: Tensor, targets: Tensor) -> str:
+    """Of images uint8 ``[n, 3, R, R]``, and labels ``[n]`` or masks ``[n, R, R]``."""
     digest = hashlib.sha256(f"{tuple(images.shape)}".encode())
     for batch in images.split(_HASHED_AT_ONCE):
         digest.update(batch.contiguous().numpy().tobytes())
-    digest.update(labels.numpy().tobytes())
+    digest.update(targets.numpy().tobytes())
     return digest.hexdigest()
 
 
-def _check(case: Case) -> None:
+def check_trainable(case: Case) -> None:
+    """Raise ``SpecError`` or ``UnsupportedError`` unless the case can be trained."""
     if case.level == "layer":
         raise SpecError(f"accuracy is of a host or a model, not of level 'layer' ({case.id})")
     if case.height != case.width or case.height < 1 or case.height % RESOLUTION_STEP:

@@ -89,6 +89,8 @@ def host_cost(
 ) -> CostSum:
     """The closed-form cost of the host with ``mechanism`` in every block, for one image.
 
+    Without classes it ends at the stage maps; see ``Host``.
+
     Raises:
         SpecError: an option does not exist.
         UnsupportedError: the mechanism cannot work on one of the four grids.
@@ -112,5 +114,7 @@ def host_cost(
             block_options = mechanism.options_at(Place(index + 1, block), options)
             parts.append((f"{label}.attention", mechanism.cost(**shape, **block_options)))
             parts += [(f"{label}.mlp", mlp), (f"{label}.norms", norms)]
-    parts.append(("norm", norm_cost(geometry.widths[-1])))
-    return CostSum.of([*parts, ("head", head_cost(geometry.widths[-1], num_classes))])
+    if num_classes:
+        parts.append(("norm", norm_cost(geometry.widths[-1])))
+        parts.append(("head", head_cost(geometry.widths[-1], num_classes)))
+    return CostSum.of(parts)

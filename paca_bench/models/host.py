@@ -102,7 +102,7 @@ class Host(nn.Module):
         geometry: widths, heads and depths.
         height: of the images that grid-dependent parts are prepared for; others work too.
         width: likewise.
-        num_classes: outputs of the head.
+        num_classes: outputs of the head; 0 for the stage maps alone, without norm and head.
         **options: the mechanism's options, which it may vary over the stages.
     """
 
@@ -128,24 +128,35 @@ class Host(nn.Module):
             attention = mechanism.build(**shape, **mechanism.options_at(place, options))
             block = Block(shape["dim"], geometry.mlp_ratio, attention)
             self.stages[place.stage - 1].append(block)  # type: ignore[operator]
-        self.norm = nn.LayerNorm(widths[-1], eps=NORM_EPS)
-        self.head = nn.Linear(widths[-1], num_classes)
+        if num_classes:
+            self.norm = nn.LayerNorm(widths[-1], eps=NORM_EPS)
+            self.head = nn.Linear(widths[-1], num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """The logits."""
-        height, width = images.shape[-2:]
-        image = images
-        tokens = images
-        for index, (downsample, blocks) in enumerate(
-            zip(self.downsamples, self.stages, strict=True)
-        ):
-            grid = stage_grid(height, width, index + 1)
-            tokens = downsample(image)
-            shared: Tensor | None = None
-            for block in blocks:  # type: ignore[attr-defined]
-                tokens, shared = block(tokens, grid, shared)
+        image = tokens = images
+        for index in range(len(self.stages)):
+            grid = stage_grid(images.shape[-2], images.shape[-1], index + 1)
+            tokens = self._stage(index, image, grid)
             image = tokens_to_map(tokens, grid)
         return self.head(self.norm(tokens).mean(dim=1))
+
+    def forward_features(self, images: Tensor) -> list[Tensor]:
+        """The maps ``[B, C, H, W]`` of the four stages, finest first."""
+        maps: list[Tensor] = []
+        for index in range(len(self.stages)):
+            grid = stage_grid(images.shape[-2], images.shape[-1], index + 1)
+            tokens = self._stage(index, maps[-1] if maps else images, grid)
+            maps.append(tokens_to_map(tokens, grid))
+        return maps
+
+    def _stage(self, index: int, image: Tensor, grid: Grid) -> Tensor:
+        """A stage's tokens on ``grid``, from the map before it."""
+        tokens = self.downsamples[index](image)
+        shared: Tensor | None = None
+        for block in self.stages[index]:  # type: ignore[attr-defined]
+            tokens, shared = block(tokens, grid, shared)
+        return tokens
 
     def shared_states(self, images: Tensor) -> list[Tensor | None]:
         """What each stage's last block used in common with its stage, such as an assignment.

@@ -6,7 +6,6 @@ Grainger et al., CVPR 2023, section 3.5. Keys are those of the official checkpoi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,14 +14,10 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, relu, scaled_dot_product_attention
 
 from paca_bench.attention.base import map_to_tokens, tokens_to_map
-from paca_bench.attention.registry import Grid, check_integer
-from paca_bench.complexity.cost import Cost, CostSum
-from paca_bench.complexity.term import C, D, M, N, attention, linear, norm, product
-from paca_bench.models.parts import convolution_cost, norm_cost
-from paca_bench.models.registry import ImageSize, Stage, get_model, image_size
-
-_PROJECTION = {"linear": linear(M, D, C), "norm": norm(C)}
-_PRODUCTS = {"aggregation": product(M, N, D), "products": attention(N, M, C)}
+from paca_bench.attention.registry import check_integer
+from paca_bench.complexity.cost import CostSum
+from paca_bench.models.dense_cost import head_parts
+from paca_bench.models.registry import ImageSize, get_model, image_size
 
 DROPOUT = 0.1
 
@@ -55,6 +50,21 @@ def cluster_projection(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, outputs), Transpose(), norm, Transpose(), nn.ReLU())
 
 
+def stage_convolutions(widths: Sequence[int], channels: int) -> nn.ModuleList:
+    """What brings each stage map to ``channels``."""
+    return nn.ModuleList(ConvNormReLU(width, channels) for width in widths)
+
+
+def joined_levels(convolutions: nn.ModuleList, maps: Sequence[Tensor]) -> Tensor:
+    """All stage maps at the finest resolution, channels beside each other."""
+    levels = [convolve(image) for convolve, image in zip(convolutions, maps, strict=True)]
+    grid = levels[0].shape[2:]
+    resized = [
+        interpolate(level, size=grid, mode="bilinear", align_corners=False) for level in levels[1:]
+    ]
+    return torch.cat([levels[0], *resized], dim=1)
+
+
 class PaCaSegHead(nn.Module):
     """Stage maps to class scores, by attention to one cluster per class.
 
@@ -71,7 +81,7 @@ class PaCaSegHead(nn.Module):
         nn.init.normal_(self.conv_seg.weight, std=0.01)
         nn.init.zeros_(self.conv_seg.bias)  # type: ignore[arg-type]
         self.dropout = nn.Dropout2d(DROPOUT)
-        self.convs = nn.ModuleList(ConvNormReLU(width, channels) for width in widths)
+        self.convs = stage_convolutions(widths, channels)
         self.q = nn.Sequential(ConvNormReLU(joined, channels))
         self.clustering = nn.Sequential(
             ConvNormReLU(joined, channels), nn.Conv2d(channels, num_classes, 1)
@@ -87,7 +97,7 @@ class PaCaSegHead(nn.Module):
         official training supervises it as an auxiliary segmentation, of weight 0.4.
         """
         grid = (maps[0].shape[2], maps[0].shape[3])
-        x = self._join(maps, grid)
+        x = joined_levels(self.convs, maps)
         scores = self.clustering(x)
         clusters = scores.flatten(2).softmax(dim=-1) @ map_to_tokens(x)
         # One head, and no scaling of the products.
@@ -98,46 +108,15 @@ class PaCaSegHead(nn.Module):
         out = self.conv_seg(self.dropout(self.proj(tokens_to_map(attended, grid))))
         return (out, scores) if self.training else out
 
-    def _join(self, maps: Sequence[Tensor], grid: Grid) -> Tensor:
-        """All levels at the finest resolution, channels beside each other."""
-        levels = [conv(image) for conv, image in zip(self.convs, maps, strict=True)]
-        resized = [
-            interpolate(level, size=grid, mode="bilinear", align_corners=False)
-            for level in levels[1:]
-        ]
-        return torch.cat([levels[0], *resized], dim=1)
-
-
-def head_parts(stages: Sequence[Stage], num_classes: int, channels: int) -> list[tuple[str, Cost]]:
-    """The closed-form parts of ``PaCaSegHead`` on maps of these shapes."""
-    tokens, joined = math.prod(stages[0][0]), channels * len(stages)
-
-    def conv(label: str, inputs: int, count: int = tokens) -> list[tuple[str, Cost]]:
-        cost = convolution_cost(count, inputs, channels, 1, bias=False)
-        return [(label, cost), (label, norm_cost(channels))]
-
-    parts: list[tuple[str, Cost]] = []
-    for index, (grid, width) in enumerate(stages):
-        parts += conv(f"decode_head.convs{index}", width, math.prod(grid))
-    parts += conv("decode_head.q", joined) + conv("decode_head.clustering", joined)
-    to_clusters = convolution_cost(tokens, channels, num_classes, 1)
-    parts.append(("decode_head.to_clusters", to_clusters))
-    shape = {"N": tokens, "M": num_classes, "C": channels, "D": joined}
-    parts += [(f"decode_head.{name}", Cost(_PROJECTION, shape)) for name in ("k", "v")]
-    parts.append(("decode_head.attention", Cost(_PRODUCTS, shape)))
-    parts += conv("decode_head.proj", channels)
-    parts.append(("decode_head.conv_seg", convolution_cost(tokens, channels, num_classes, 1)))
-    return parts
-
 
 class Segmenter(nn.Module):
-    """A backbone and ``PaCaSegHead``: images ``[B, 3, H, W]`` to class scores.
+    """A backbone and a head, such as ``PaCaSegHead``: images ``[B, 3, H, W]`` to class scores.
 
     The scores ``[B, num_classes, h, w]`` lie on the grid of the backbone's first stage, a
     quarter of the image's sides; interpolate them for a mask of the image's size.
     """
 
-    def __init__(self, backbone: nn.Module, decode_head: PaCaSegHead) -> None:
+    def __init__(self, backbone: nn.Module, decode_head: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
         self.decode_head = decode_head

@@ -13,6 +13,7 @@ from paca_bench.attention.registry import Place, get_mechanism
 from paca_bench.axes import clusters_by_stage
 from paca_bench.complexity.cost import Cost, CostSum
 from paca_bench.errors import SpecError
+from paca_bench.models.dense_cost import dense_host_cost
 from paca_bench.models.external import build_external, is_external
 from paca_bench.models.geometry import get_geometry, host_cost, layer_shape, stage_grid
 from paca_bench.models.registry import get_model
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 NUM_CLASSES = 1000
+# Of the masks of ``pathfinder``, the one data set that has some.
+MASK_CLASSES = 4
 
 
 class Subject(Protocol):
@@ -78,6 +81,19 @@ class _Host:
         return (self.case.batch, 3, self.case.height, self.case.width)
 
 
+class _DenseHost(_Host):
+    def build(self, num_classes: int) -> nn.Module:
+        from paca_bench.models.dense_host import create_dense_host
+
+        head = self.case.head
+        return create_dense_host(*self.parts, head, num_classes=num_classes, **self.settings)
+
+    def cost(self, num_classes: int) -> CostSum:
+        return dense_host_cost(
+            *self.parts, self.case.head, num_classes=num_classes, **self.settings
+        )
+
+
 class _Model:
     def __init__(self, case: Case) -> None:
         self.case = case
@@ -106,7 +122,14 @@ _SUBJECTS: Mapping[str, type[Subject]] = {"layer": _Layer, "host": _Host, "model
 def _subject(case: Case) -> Subject:
     if case.level not in _SUBJECTS:
         raise SpecError(f"unknown level {case.level!r}; choose from {', '.join(_SUBJECTS)}")
-    return _SUBJECTS[case.level](case)
+    return _DenseHost(case) if case.is_dense else _SUBJECTS[case.level](case)
+
+
+def _classes(case: Case, known: int | None) -> int:
+    """``known``, or the classes of a case whose data set is not known."""
+    if known is not None:
+        return known
+    return MASK_CLASSES if case.is_dense else NUM_CLASSES
 
 
 def case_options(case: Case) -> dict[str, Any]:
@@ -119,7 +142,7 @@ def case_options(case: Case) -> dict[str, Any]:
     return options
 
 
-def case_cost(case: Case, num_classes: int = NUM_CLASSES) -> Cost | CostSum | None:
+def case_cost(case: Case, num_classes: int | None = None) -> Cost | CostSum | None:
     """The closed-form cost of the case's module for one image; None where there is none.
 
     Only models of other libraries have none.
@@ -127,10 +150,10 @@ def case_cost(case: Case, num_classes: int = NUM_CLASSES) -> Cost | CostSum | No
     Raises:
         SpecError, UnsupportedError: the case cannot be built.
     """
-    return _subject(case).cost(num_classes)
+    return _subject(case).cost(_classes(case, num_classes))
 
 
-def case_macs(case: Case, num_classes: int = NUM_CLASSES) -> int:
+def case_macs(case: Case, num_classes: int | None = None) -> int:
     """Multiply-accumulates for one image: by the closed form, or counted where there is none.
 
     Raises:
@@ -149,13 +172,13 @@ def case_macs(case: Case, num_classes: int = NUM_CLASSES) -> int:
     return count(module, (1, *input_shape(case)[1:])).macs
 
 
-def build_subject(case: Case, num_classes: int = NUM_CLASSES) -> nn.Module:
+def build_subject(case: Case, num_classes: int | None = None) -> nn.Module:
     """The case's module in float32 on the default device; it takes one input tensor.
 
     Raises:
         SpecError, UnsupportedError: the case cannot be built.
     """
-    return _subject(case).build(num_classes)
+    return _subject(case).build(_classes(case, num_classes))
 
 
 def input_shape(case: Case) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from paca_bench.analyse.summary import unmeasured, verdict
 from paca_bench.errors import NothingMeasuredError, StoreError
 from paca_bench.report.clusters import cluster_panels, heat_gradient
 from paca_bench.report.comparison import latency_ratios
+from paca_bench.report.dense import apart, dense_tables
 from paca_bench.report.diagnosis import diagnosed
 from paca_bench.report.downloads import downloads
 from paca_bench.report.drawn import drawn
@@ -95,13 +96,14 @@ def render(frame: pd.DataFrame, folders: Mapping[str, RunFolder]) -> str:
     """
     runs = list(folders)
     order = label_order(frame)
-    shown = drawn(frame, order)
+    passes, dense = apart(frame)
+    shown = drawn(passes, order)
     styles = label_styles(shown.labels)
     dashes = run_dashes(runs)
     headers = {name: folder.header for name, folder in folders.items()}
     pages = environment()
     scripts = {"plotly": get_plotlyjs(), "report": source(pages, "report.js")}
-    ratios = latency_ratios(frame, runs) if len(runs) > 1 else []
+    ratios = latency_ratios(passes, runs) if len(runs) > 1 else []
     learned = cluster_panels(frame)
     known = {name: run_ceilings(header) for name, header in headers.items()}
     ceilings = {name: one for name, one in known.items() if one}
@@ -122,7 +124,8 @@ def render(frame: pd.DataFrame, folders: Mapping[str, RunFolder]) -> str:
         roofline=roofline(shown, ceilings, styles, dashes),
         cluster_latency=cluster_latency(shown, styles, dashes),
         cluster_accuracy=cluster_accuracy(shown, styles, dashes),
-        learning=learning(frame, shown, order, styles, dashes),
+        learning=learning(passes, shown, order, styles, dashes),
+        dense=dense_tables(dense, order),
         learned=learned,
         gradient=heat_gradient(),
         ratios=ratios,
@@ -142,10 +145,10 @@ def render(frame: pd.DataFrame, folders: Mapping[str, RunFolder]) -> str:
 
 
 def interval_methods(frame: pd.DataFrame) -> dict[str, list[str]]:
-    """``latency`` and ``accuracy`` -> how their intervals were made, as the records say."""
+    """``latency``, ``accuracy`` and ``miou`` -> how their intervals were made, by the records."""
     return {
         metric: sorted(
             {str(d[f"{metric}_method"]) for d in frame["details"] if d.get(f"{metric}_method")}
         )
-        for metric in ("latency", "accuracy")
+        for metric in ("latency", "accuracy", "miou")
     }

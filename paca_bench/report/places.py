@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from paca_bench.analyse.curves import Row, group_reason, groups, records
-from paca_bench.record import Status
+from paca_bench.record import TRAININGS, Status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,8 +57,8 @@ def place_key(row: Row) -> tuple[Any, ...]:
 
 
 def timed(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one pass (``forward``, ``train``), without the trainings (``fit``)."""
-    return frame[frame["mode"] != "fit"]
+    """The rows of one pass (``forward``, ``train``), without the trainings."""
+    return frame[~frame["mode"].isin(TRAININGS)]
 
 
 def places(frame: pd.DataFrame) -> list[Place]:

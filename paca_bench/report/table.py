@@ -28,12 +28,13 @@ FILTER_AXES = (
     "stage",
     "mechanism",
     "mode",
+    "head",
     "batch",
     "dtype",
     "device",
     "status",
 )
-_ONLY_IF_VARYING = ("run", "host", "stage", "batch", "dtype", "device")
+_ONLY_IF_VARYING = ("run", "host", "stage", "batch", "dtype", "device", "head")
 _NESTED = ("details", "latency_samples_s", "accuracy_samples")
 # Rows of one page: more than a screen, few enough to stand in the HTML for want of a script.
 PAGE_ROWS = 200
@@ -331,6 +332,15 @@ _SPECS = (
         "test top-1, with its interval",
         ("accuracy_low", "accuracy_high"),
     ),
+    _metric(
+        "miou",
+        "mIoU (%)",
+        "accuracy",
+        _percent,
+        "mean over classes of the intersection over the union, of the dense task's test pixels",
+        ("miou_low", "miou_high"),
+    ),
+    _text("head", "Head"),
     _metric("images_per_s", "Throughput (images/s)", "latency", significant),
     _integer("tokens", "N (tokens)"),
     _integer("num_clusters", "M (clusters)"),

@@ -14,6 +14,7 @@ from paca_bench.analyse.curves import Row, records, resolution_text
 from paca_bench.analyse.doubts import doubts
 from paca_bench.analyse.scaling import scaling_table
 from paca_bench.analyse.summary import verdict
+from paca_bench.report.dense import apart, dense_grids
 from paca_bench.report.diagnosis import diagnosis_lines
 from paca_bench.report.grid import Grid, print_grid
 from paca_bench.report.growth import growth_lines
@@ -44,13 +45,15 @@ def print_summary(
 
     One table per place, hosts first: MACs and peak memory at the largest resolution, latency
     at the smallest and the largest, its exponent in N, and the accuracy of the same label; then
-    what was trained, pair by pair.
+    what was trained, pair by pair, and the dense task.
     Where no latency was asked for, MACs at both ends and their exponent, predicted memory and
     the bytes that must move. Then the verdict, whose last sentence says what is missing, how the
     closed forms grow and what the doctor said of the machine, if ``headers`` (``run.json`` of each
     run) tell, and what to read with care. However narrow the console, no number is cut off.
     """
     order = label_order(df)
+    whole = df
+    df, dense = apart(whole)
     fits = {
         metric: _by_curve(scaling_table(df, metric, laws=False)) for metric in ("latency_s", "macs")
     }
@@ -67,12 +70,15 @@ def print_summary(
     for grid_of_trained in trained_grids(df, order):
         print_grid(grid_of_trained, console)
         console.print()
-    outcome = verdict(df)
+    for grid_of_heads in dense_grids(dense, order):
+        print_grid(grid_of_heads, console)
+        console.print()
+    outcome = verdict(whole)
     _say(outcome.question, outcome.sentences, console)
     headers = list(headers)
     for title, lines in (
         ("How the closed forms grow", growth_lines(headers)),
-        ("To be read with care", [doubt.sentence for doubt in doubts(df)]),
+        ("To be read with care", [doubt.sentence for doubt in doubts(whole)]),
         ("The doctor", diagnosis_lines(headers)),
     ):
         if lines:

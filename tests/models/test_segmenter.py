@@ -9,7 +9,12 @@ import torch
 
 from paca_bench.complexity.dispatch import count
 from paca_bench.errors import SpecError
-from paca_bench.models.segmenter import PaCaSegHead, create_segmenter, segmenter_cost
+from paca_bench.models.segmenter import (
+    PaCaSegHead,
+    create_segmenter,
+    joined_levels,
+    segmenter_cost,
+)
 
 BACKBONES = {
     "pacavit_tiny_p2cconv_100_0": {"clusters": (200, 200, 200, 0)},
@@ -67,7 +72,7 @@ def test_clusters_are_weighted_means_and_attention_is_unscaled() -> None:
     head = PaCaSegHead((8, 8), 5, channels=4).eval()
     maps = [torch.randn(1, 8, 6, 4), torch.randn(1, 8, 3, 2)]
     with torch.no_grad():
-        x = head._join(maps, (6, 4))
+        x = joined_levels(head.convs, maps)
         tokens = x.flatten(2).transpose(1, 2)
         clusters = head.clustering(x).flatten(2).softmax(-1) @ tokens
         scores = head.q(x).flatten(2).transpose(1, 2) @ head.k(clusters).transpose(1, 2)
