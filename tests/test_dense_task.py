@@ -63,6 +63,7 @@ def test_a_head_is_part_of_the_case_and_unmentioned_elsewhere() -> None:
         ({"task": "detect"}, "--task 'detect' does not exist.*classify, segment"),
         ({"task": "classify", "head": "paca"}, "add --task segment"),
         ({"level": "layer"}, "add host to it"),
+        ({"level": "host,model", "accuracy_level": "model"}, "--accuracy-level is model; add host"),
         ({"metrics": "latency"}, "add accuracy to --metrics"),
     ],
 )

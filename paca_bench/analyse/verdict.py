@@ -9,6 +9,7 @@ import pandas as pd
 
 from paca_bench.analyse.accuracy_words import accuracy_sentence
 from paca_bench.analyse.curves import Row, asked, group_of, measured, records
+from paca_bench.analyse.dense_words import dense_sentence
 from paca_bench.analyse.front_words import front_sentence
 from paca_bench.analyse.growth import (
     claim_sentence,
@@ -50,8 +51,9 @@ def verdict(df: pd.DataFrame) -> Verdict:
     latencies of the first run, the host's forward pass if it was timed. The first
     says what is fastest at the largest resolution that at least two labels share; "faster"
     is claimed only where the interval of a ratio excludes 1. The others are about growth,
-    the claim "linear", crossover, memory, accuracy, its front and M, then about the same cases
-    in other runs, and last about what was not measured. A sentence without ground is left out.
+    the claim "linear", crossover, memory, accuracy, its front, the dense task and M, then about
+    the same cases in other runs, and last about what was not measured. A sentence without ground
+    is left out.
 
     Args:
         df: as from ``load_results``: one run or several, of any subset of the axes.
@@ -65,7 +67,7 @@ def verdict(df: pd.DataFrame) -> Verdict:
             overtaken = crossover_sentence(scene) if timed else exact_crossover_sentence(scene)
             lines += [*growth_sentences(scene), claim_sentence(scene), overtaken]
         lines.append(memory_sentence(scene))
-    lines += [accuracy_sentence(scene, df), front_sentence(scene, df)]
+    lines += [accuracy_sentence(scene, df), front_sentence(scene, df), dense_sentence(df)]
     if scene is not None:
         lines.append(clusters_sentence(scene, df))
     sentences = [line for line in lines if line]
