@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from paca_bench import worker
 from paca_bench.analyse.dense import miou_estimate, unpack_confusions
 from paca_bench.assemble import assemble
 from paca_bench.data.registry import check_masks
@@ -27,6 +28,12 @@ SETTINGS = {
 CASE = Case(
     level="host", mechanism="pvt", host="nano", height=32, width=32, mode="segment", head="linear"
 )
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job's limits, threads and denormals are for a process of its own."""
+    monkeypatch.setattr(worker, "_settle", lambda job: None)
 
 
 def trainings(**changes: object) -> list[PlannedCase]:

@@ -9,7 +9,7 @@ from typing import Any
 from paca_bench.attention.registry import Mechanism
 from paca_bench.complexity.cost import Cost, CostSum
 from paca_bench.complexity.term import C, D, M, N, attention, linear, norm, product
-from paca_bench.models.geometry import NUM_STAGES, Geometry, host_cost, stage_grid
+from paca_bench.models.geometry import Geometry, host_cost, stage_grid
 from paca_bench.models.parts import convolution_cost, norm_cost
 from paca_bench.models.registry import Stage
 
@@ -78,7 +78,7 @@ def dense_host_cost(
         SpecError: an option does not exist.
         UnsupportedError: the mechanism cannot work on one of the four grids.
     """
-    grids = [stage_grid(height, width, stage) for stage in range(1, NUM_STAGES + 1)]
+    grids = [stage_grid(height, width, stage) for stage in range(1, len(geometry.widths) + 1)]
     stages = list(zip(grids, geometry.widths, strict=True))
     backbone = host_cost(mechanism, geometry, height, width, num_classes=0, **options)
     parts = [(f"backbone.{label}", cost) for label, cost in backbone.parts]
