@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -148,3 +149,9 @@ def own_registry() -> Iterator[None]:
         registry._mechanisms.update(before)
         for name in [name for name in sys.modules if name.startswith("paca_bench_plugin_")]:
             del sys.modules[name]
+
+
+def heeds_ctrl_c() -> None:
+    """In a new process: take SIGINT as one of a terminal does, also where the tests run behind
+    ``&``, whose processes ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -18,6 +18,7 @@ import pytest
 from paca_bench.errors import StoreError
 from paca_bench.record import Case, Status
 from paca_bench.workers import TUNED_MALLOC, Outcome, WorkerPool, outcome_of
+from tests.fakes import heeds_ctrl_c
 
 # ---- replies to outcomes, without a worker
 
@@ -283,6 +284,7 @@ def test_no_process_outlives_the_sweep(tmp_path: Path, end: signal.Signals) -> N
         stderr=subprocess.DEVNULL,
         text=True,
         start_new_session=True,
+        preexec_fn=heeds_ctrl_c,
     )
     assert sweep.stdout is not None
     server = int(sweep.stdout.readline())

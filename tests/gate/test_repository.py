@@ -10,6 +10,7 @@ import pytest
 
 from paca_bench.errors import NothingMeasuredError
 from paca_bench.gate.repository import PREFIX, Repository, Revision
+from tests.fakes import heeds_ctrl_c
 from tests.gate.project import git, make_project, worktrees, write
 
 
@@ -170,6 +171,7 @@ def test_a_job_that_is_ended_leaves_no_worktree(project, sent, code):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        preexec_fn=heeds_ctrl_c,
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "there\n"
