@@ -1,5 +1,6 @@
 """One command checks everything: ``nox``. CI runs the same sessions."""
 
+import json
 from pathlib import Path
 
 import nox
@@ -37,10 +38,7 @@ def bench(session: nox.Session) -> None:
     """The pytest-benchmark modules in suites/. Arguments after -- go to pytest."""
     session.install(*CONSTRAINED, "-e", ".[test]")
     modules = sorted(str(path) for path in Path("suites").glob("bench_*.py"))
-    # The allocator that workers have, for the same reason; see paca_bench/workers.py.
-    tuned = {
-        "MALLOC_MMAP_THRESHOLD_": str(4 * 2**30),
-        "MALLOC_TRIM_THRESHOLD_": str(16 * 2**30),
-        "MALLOC_TOP_PAD_": str(64 * 2**20),
-    }
+    # The allocator that workers have, as workers know it.
+    program = "import json; from paca_bench.workers import TUNED_MALLOC as t; print(json.dumps(t))"
+    tuned = json.loads(session.run("python", "-c", program, silent=True))
     session.run("pytest", *modules, "--benchmark-only", *session.posargs, env=tuned)

@@ -12,8 +12,9 @@ from paca_bench.environment import torch_settings, usable_cores
 from paca_bench.errors import NothingMeasuredError, PacaBenchError
 from paca_bench.growth import growths
 from paca_bench.models.subject import case_tokens
-from paca_bench.plan import Machine, PlannedCase, make_plan
+from paca_bench.plan import PlannedCase, make_plan
 from paca_bench.plugins import load_plugins
+from paca_bench.predicted_time import Machine
 from paca_bench.record import Record, Status
 from paca_bench.revision import git_revision
 from paca_bench.spec import SweepSpec, make_spec, read_suite

@@ -24,7 +24,7 @@ _METRICS = {
     "complexity": "MACs, FLOPs, elementwise operations and parameters, counted",
     "latency": "seconds per call, median over processes with an interval",
     "memory": "peak bytes of live tensors over weights and input",
-    "accuracy": "test top-1 of a fixed-budget training on real images",
+    "accuracy": "test top-1 of a fixed-budget training, or mIoU of the dense task (--task segment)",
     "energy": "joules per image, where the machine counts them; only when asked for",
 }
 

@@ -52,6 +52,8 @@ METRIC_COLUMNS = (
     "miou",
     "miou_low",
     "miou_high",
+    "train_images_per_s",
+    "train_peak_memory_bytes",
     "joules_per_image",
     "predicted_wall_s",
 )

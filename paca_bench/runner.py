@@ -19,17 +19,15 @@ from typing import Any, Protocol
 
 from paca_bench.analyse.statistics import latency_estimate
 from paca_bench.assemble import assemble
-from paca_bench.plan import (
-    ACCURACY_SHARE,
+from paca_bench.grid import make_recipe
+from paca_bench.plan import ACCURACY_SHARE, PlannedCase, over_budget_reason
+from paca_bench.predicted_time import (
     CALLS_OF_CHECK,
     PROCESS_START_S,
     SECONDS_PER_UNIT,
-    PlannedCase,
     budget_flag,
     energy_seconds,
-    make_recipe,
     memory_seconds,
-    over_budget_reason,
     start_seconds,
     unit_seconds,
 )

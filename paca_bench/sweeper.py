@@ -17,8 +17,9 @@ from paca_bench.data.registry import check_dataset, check_masks
 from paca_bench.environment import measured_code, resolve_device
 from paca_bench.errors import NothingMeasuredError, PacaBenchError, PluginError, StoreError
 from paca_bench.growth import growths
-from paca_bench.plan import Machine, PlannedCase, fit_budget, make_plan
+from paca_bench.plan import PlannedCase, fit_budget, make_plan
 from paca_bench.plugins import load_plugins
+from paca_bench.predicted_time import Machine
 from paca_bench.record import DTYPES, Record, Status
 from paca_bench.revision import git_revision
 from paca_bench.spec import SweepSpec, make_spec, parse_settings, read_suite

@@ -9,7 +9,8 @@ import paca_bench
 from paca_bench.complexity.dispatch import count
 from paca_bench.complexity.memory import predict_case_memory
 from paca_bench.models.subject import build_subject, input_shape
-from paca_bench.plan import Machine, make_plan
+from paca_bench.plan import make_plan
+from paca_bench.predicted_time import Machine
 from paca_bench.record import Case
 from paca_bench.spec import make_spec
 

@@ -8,28 +8,9 @@ import pytest
 
 from paca_bench.record import Case
 
-MECHANISMS: dict[str, dict[str, Any]] = {
-    "vit": {},
-    "swin": {},
-    "pvt": {},
-    "pvt_linear": {},
-    "paca": {"num_clusters": 49},
-}
-
 
 @pytest.mark.parametrize("mode", ["forward", "train"])
 @pytest.mark.parametrize("stage", [1, 3])
-@pytest.mark.parametrize("mechanism", MECHANISMS)
-def test_layer(bench_case: Any, mechanism: str, stage: int, mode: str) -> None:
-    bench_case(
-        Case(
-            level="layer",
-            mechanism=mechanism,
-            host="nano",
-            stage=stage,
-            height=224,
-            width=224,
-            mode=mode,
-            **MECHANISMS[mechanism],
-        )
-    )
+def test_layer(bench_case: Any, mechanism: dict[str, Any], stage: int, mode: str) -> None:
+    size = {"height": 224, "width": 224}
+    bench_case(Case(level="layer", host="nano", stage=stage, mode=mode, **size, **mechanism))

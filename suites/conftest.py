@@ -28,6 +28,20 @@ from paca_bench.record import Case
 
 BenchCase = Callable[[Case], None]
 
+MECHANISMS: dict[str, dict[str, Any]] = {
+    "vit": {},
+    "swin": {},
+    "pvt": {},
+    "pvt_linear": {},
+    "paca": {"num_clusters": 49},
+}
+
+
+@pytest.fixture(params=MECHANISMS)
+def mechanism(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Each mechanism in turn, as the axes of a case."""
+    return {"mechanism": request.param, **MECHANISMS[request.param]}
+
 
 @pytest.fixture
 def bench_case(benchmark: BenchmarkFixture) -> BenchCase:

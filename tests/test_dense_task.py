@@ -13,7 +13,8 @@ from paca_bench.analyse.dense import miou_estimate, unpack_confusions
 from paca_bench.assemble import assemble
 from paca_bench.data.registry import check_masks
 from paca_bench.errors import DataError, SpecError
-from paca_bench.plan import Machine, PlannedCase, make_plan
+from paca_bench.plan import PlannedCase, make_plan
+from paca_bench.predicted_time import Machine
 from paca_bench.record import Case, Status
 from paca_bench.spec import make_spec, read_suite
 from paca_bench.sweeper import preview
@@ -71,7 +72,7 @@ def test_a_head_is_part_of_the_case_and_unmentioned_elsewhere() -> None:
         ({"task": "classify", "head": "paca"}, "add --task segment"),
         ({"level": "layer"}, "add host to it"),
         ({"level": "host,model", "accuracy_level": "model"}, "--accuracy-level is model; add host"),
-        ({"metrics": "latency"}, "add accuracy to --metrics"),
+        ({"metrics": "latency"}, "--metrics is latency; add accuracy to it"),
     ],
 )
 def test_a_mistake_in_the_settings_is_named(changes: dict[str, str], message: str) -> None:

@@ -11,7 +11,8 @@ from paca_bench.errors import SpecError
 from paca_bench.models.host import Host
 from paca_bench.models.subject import build_subject, case_cost
 from paca_bench.options import parse_options
-from paca_bench.plan import Machine, make_plan
+from paca_bench.plan import make_plan
+from paca_bench.predicted_time import Machine
 from paca_bench.record import Case, Status
 from paca_bench.spec import make_spec, read_suite
 from tests.complexity.three_counts import comparisons

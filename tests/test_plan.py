@@ -15,7 +15,8 @@ from paca_bench.attention import registry
 from paca_bench.axes import parse_duration
 from paca_bench.errors import SpecError
 from paca_bench.models.subject import case_cost
-from paca_bench.plan import ACCURACY_SHARE, Machine, PlannedCase, fit_budget, make_plan
+from paca_bench.plan import ACCURACY_SHARE, PlannedCase, fit_budget, make_plan
+from paca_bench.predicted_time import Machine
 from paca_bench.record import Case, Status
 from paca_bench.spec import make_spec
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from paca_bench.plan import Machine, make_plan
+from paca_bench.plan import make_plan
+from paca_bench.predicted_time import Machine
 from paca_bench.spec import DEFAULT_METRICS, make_spec, read_suite, suite_names, suite_title
 
 ROOT = Path(__file__).parents[1]

@@ -204,12 +204,7 @@ def seed_estimate(
         ends += [max(value - half, 0.0), min(value + half, 1.0)]
         hows.append(f"{confidence:.0%} t interval over {len(values)} seeds")
     if trials is not None:
-        # scipy.stats takes half a second to import, and only an accuracy needs it.
-        from scipy.stats import binomtest
-
-        counted = binomtest(round(value * trials), trials)
-        wilson = counted.proportion_ci(confidence_level=confidence, method="wilson")
-        ends += [float(wilson.low), float(wilson.high)]
+        ends += wilson_interval(round(value * trials), trials, confidence)
         hows.append(f"{confidence:.0%} Wilson interval over {trials} test images")
     if not hows:
         raise SpecError(
@@ -220,6 +215,20 @@ def seed_estimate(
     if len(values) == 1:
         how += " of one seed, a lower bound on the uncertainty"
     return Estimate(value, min(ends), max(ends), how, len(values), len(values))
+
+
+def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Ends of the interval that inverts the score test of a share of independent trials.
+
+    It holds its level near 0 and 1 too, where an accuracy may lie (Wilson, JASA 1927; Brown,
+    Cai and DasGupta, Statistical Science 2001).
+    """
+    z2 = float(special.ndtri((1 + confidence) / 2)) ** 2
+    share, shrink = successes / trials, 1 + z2 / trials
+    centre = (share + z2 / (2 * trials)) / shrink
+    half = math.sqrt(z2 * share * (1 - share) / trials + (z2 / (2 * trials)) ** 2) / shrink
+    # Exactly 0 and 1 at the ends, where rounding would leave the share itself outside.
+    return min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)
 
 
 def _process_medians(processes: Processes) -> NDArray[np.float64]:

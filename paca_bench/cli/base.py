@@ -4,6 +4,9 @@ from typing import Annotated
 
 import typer
 
+# The exit code of a command that Ctrl-C ended, as shells have it.
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="paca-bench",
     no_args_is_help=True,

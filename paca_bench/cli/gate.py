@@ -5,23 +5,31 @@ from typing import Annotated, Any
 
 import typer
 
-from paca_bench.cli.base import app
+from paca_bench.cli.base import INTERRUPTED, app
 from paca_bench.cli.options import (
+    AllowDifferent,
     Batches,
     Clusters,
     Device,
     Dtypes,
+    Github,
     Host,
+    HtmlFile,
+    JsonFile,
+    JunitFile,
+    MarkdownFile,
     Mechanisms,
     Plugins,
+    Strict,
     Suite,
     Text,
     Threads,
+    files_to_write,
     given_options,
     option,
 )
 
-INTERRUPTED, TERMINATED = 130, 143
+TERMINATED = 143
 
 # Options that are not settings of the sweep of both sides.
 _OWN = (
@@ -64,30 +72,24 @@ def gate(
     install: Annotated[
         bool, option("Install each side into an environment of its own.", "--install")
     ] = False,
-    allow_different: Annotated[
-        bool, option("Compare latencies of different conditions too.", "--allow-different")
-    ] = False,
-    strict: Annotated[bool, option("Exit 4 if anything stays open.", "--strict")] = False,
+    allow_different: AllowDifferent = False,
+    strict: Strict = False,
     out: Annotated[Path | None, option("A new folder, to keep the run of each side.")] = None,
-    markdown: Annotated[Path | None, option("Write Markdown for a pull request.")] = None,
-    html: Annotated[Path | None, option("Write one HTML file, with all samples.")] = None,
-    json: Annotated[Path | None, option("Write JSON.")] = None,
-    junit: Annotated[Path | None, option("Write JUnit XML.")] = None,
-    github: Annotated[
-        bool, option("Print annotations, and write the step summary.", "--github")
-    ] = False,
+    markdown: MarkdownFile = None,
+    html: HtmlFile = None,
+    json: JsonFile = None,
+    junit: JunitFile = None,
+    github: Github = False,
 ) -> None:
     """Measure two git revisions in turns, and exit 1 if the second is confirmed to be slower."""
     from rich.console import Console
 
-    from paca_bench.compare.output import check_targets, write_github
+    from paca_bench.compare.output import write_github
     from paca_bench.compare.text import print_comparison
     from paca_bench.gate import gate as run_gate
     from paca_bench.gate.output import write_gate
 
-    targets = {"markdown": markdown, "html": html, "json": json, "junit": junit}
-    outputs = {kind: path for kind, path in targets.items() if path is not None}
-    check_targets(outputs)
+    outputs = files_to_write(markdown=markdown, html=html, json=json, junit=junit)
     given: dict[str, Any] = given_options(context, _OWN)
     given |= {k: v for k, v in {"fail_on": fail_on, "q": q}.items() if v is not None}
     _end_in_good_order()

@@ -6,7 +6,14 @@ from typing import Annotated
 import typer
 
 from paca_bench.cli.base import app
-from paca_bench.cli.options import Text, option
+from paca_bench.cli.options import (
+    HtmlFile,
+    JsonFile,
+    MarkdownFile,
+    Text,
+    files_to_write,
+    option,
+)
 
 
 @app.command()
@@ -22,21 +29,18 @@ def history(
         Text, option("Exit 1 for a step that lasts: latency>5%,macs>0.  [default: never]")
     ] = None,
     all_cases: Annotated[bool, option("Show cases without a step too.", "--all")] = False,
-    markdown: Annotated[Path | None, option("Write Markdown.")] = None,
-    html: Annotated[Path | None, option("Write one HTML file, with a figure a case.")] = None,
-    json: Annotated[Path | None, option("Write JSON.")] = None,
+    markdown: MarkdownFile = None,
+    html: HtmlFile = None,
+    json: JsonFile = None,
 ) -> None:
     """Each case over commits: where its latency or a count changed, and by how much."""
     from rich.console import Console
 
-    from paca_bench.compare.output import check_targets
     from paca_bench.history import history as looked_back
     from paca_bench.history.output import write_outputs
     from paca_bench.history.text import print_history
 
-    targets = {"markdown": markdown, "html": html, "json": json}
-    outputs = {kind: path for kind, path in targets.items() if path is not None}
-    check_targets(outputs)
+    outputs = files_to_write(markdown=markdown, html=html, json=json)
     found = looked_back(runs, fail_on=fail_on)
     print_history(found, Console(), all_cases=all_cases)
     write_outputs(found, outputs)

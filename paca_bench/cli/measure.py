@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from paca_bench.cli.base import app
+from paca_bench.cli.base import INTERRUPTED, app
 from paca_bench.cli.options import (
     Batches,
     Clusters,
@@ -26,8 +26,6 @@ from paca_bench.cli.options import (
     print_json,
     summarise,
 )
-
-INTERRUPTED = 130
 
 # Options of ``sweep`` that are not settings of the spec.
 _CONTROL = ("suite", "out", "resume", "dry_run")

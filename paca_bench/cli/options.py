@@ -36,6 +36,15 @@ Threads = Annotated[Text, option("CPU threads; 0 for all.  [default: 0]")]
 Plugins = Annotated[list[str] | None, option("Python file with mechanisms of yours; may repeat.")]
 Suite = Annotated[Text, option("A TOML suite, or the name of one that ships.")]
 Out = Annotated[Path | None, option("Run folder.  [default: results/DATE]")]
+AllowDifferent = Annotated[
+    bool, option("Compare latencies of different conditions too.", "--allow-different")
+]
+Strict = Annotated[bool, option("Exit 4 if anything stays open.", "--strict")]
+MarkdownFile = Annotated[Path | None, option("Write Markdown for a pull request.", "--markdown")]
+HtmlFile = Annotated[Path | None, option("Write one self-contained HTML file.", "--html")]
+JsonFile = Annotated[Path | None, option("Write JSON.", "--json")]
+JunitFile = Annotated[Path | None, option("Write JUnit XML.", "--junit")]
+Github = Annotated[bool, option("Print annotations, and write the step summary.", "--github")]
 Json = Annotated[bool, option("Print one JSON object.", "--json")]
 
 
@@ -46,6 +55,20 @@ def given_options(context: typer.Context, own: Container[str]) -> dict[str, Any]
     """
     given = context.params.items()
     return {k: v for k, v in given if v not in (None, ()) and k not in own}
+
+
+def files_to_write(**paths: Path | None) -> dict[str, Path]:
+    """Kind -> path of the files that were asked for.
+
+    Raises:
+        StoreError: one of them cannot be written, which is found out before any work is done.
+    """
+    from paca_bench.report.page import check_target
+
+    outputs = {kind: path for kind, path in paths.items() if path is not None}
+    for path in outputs.values():
+        check_target(path)
+    return outputs
 
 
 def print_json(content: Mapping[str, Any]) -> None:

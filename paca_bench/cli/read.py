@@ -6,7 +6,21 @@ from typing import Annotated, Any
 import typer
 
 from paca_bench.cli.base import app
-from paca_bench.cli.options import Json, Plugins, Text, option, print_json
+from paca_bench.cli.options import (
+    AllowDifferent,
+    Github,
+    HtmlFile,
+    Json,
+    JsonFile,
+    JunitFile,
+    MarkdownFile,
+    Plugins,
+    Strict,
+    Text,
+    files_to_write,
+    option,
+    print_json,
+)
 
 
 @app.command()
@@ -36,28 +50,22 @@ def compare(
     q: Annotated[
         float | None, option("False discovery rate over all cases, two-sided.  [default: 0.02]")
     ] = None,
-    allow_different: Annotated[
-        bool, option("Compare latencies of different conditions too.", "--allow-different")
-    ] = False,
-    strict: Annotated[bool, option("Exit 4 if anything stays open.", "--strict")] = False,
-    markdown: Annotated[Path | None, option("Write Markdown for a pull request.")] = None,
-    html: Annotated[Path | None, option("Write one HTML file, with all samples.")] = None,
-    json: Annotated[Path | None, option("Write JSON.")] = None,
-    junit: Annotated[Path | None, option("Write JUnit XML.")] = None,
-    github: Annotated[
-        bool, option("Print annotations, and write the step summary.", "--github")
-    ] = False,
+    allow_different: AllowDifferent = False,
+    strict: Strict = False,
+    markdown: MarkdownFile = None,
+    html: HtmlFile = None,
+    json: JsonFile = None,
+    junit: JunitFile = None,
+    github: Github = False,
 ) -> None:
     """Which cases of NEW are slower than BASE, and which counts changed; exit 1 if one is."""
     from rich.console import Console
 
     from paca_bench.compare import compare as compared
-    from paca_bench.compare.output import check_targets, write_github, write_outputs
+    from paca_bench.compare.output import write_github, write_outputs
     from paca_bench.compare.text import print_comparison
 
-    targets = {"markdown": markdown, "html": html, "json": json, "junit": junit}
-    outputs = {kind: path for kind, path in targets.items() if path is not None}
-    check_targets(outputs)
+    outputs = files_to_write(markdown=markdown, html=html, json=json, junit=junit)
     settings = {"fail_on": fail_on, "q": q}
     given: dict[str, Any] = {k: v for k, v in settings.items() if v is not None}
     result = compared(base, new, allow_different=allow_different, strict=strict, **given)

@@ -1,12 +1,12 @@
 """Commands on trained weights."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from paca_bench.cli.base import app
-from paca_bench.cli.measure import INTERRUPTED
+from paca_bench.cli.base import INTERRUPTED, app
 from paca_bench.cli.options import Device, Plugins, Text, Threads, option
 
 
@@ -91,10 +91,9 @@ def evaluate(
         raise NothingMeasuredError("no resolution could be evaluated; the notes say why")
 
 
-def _write_json(target: Path, content: object) -> None:
-    import json
+def _write_json(target: Path, content: Mapping[str, Any]) -> None:
 
-    from paca_bench.report.page import write_atomically
+    from paca_bench.report.page import json_text, write_atomically
 
-    write_atomically(target, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    write_atomically(target, json_text(content))
     typer.echo(f"JSON: {target}")

@@ -219,30 +219,24 @@ def compare(
         StoreError: a side cannot be read, or mixes revisions.
     """
     rules = parse_rules(fail_on)
-    return compare_sides(
-        load_side(base, "BASE"),
-        load_side(new, "NEW"),
-        rules,
-        q=q,
-        allow_different=allow_different,
-        strict=strict,
+    return _with_judgements(
+        pair_sides(
+            load_side(base, "BASE"),
+            load_side(new, "NEW"),
+            rules,
+            q=q,
+            allow_different=allow_different,
+            strict=strict,
+        )
     )
 
 
-def compare_sides(
-    base: Side,
-    new: Side,
-    rules: Mapping[str, Rule],
-    *,
-    q: float = Q,
-    allow_different: bool = False,
-    strict: bool = False,
-) -> Comparison:
-    """The comparison of two sides that are loaded already; see ``compare``."""
-    paired = pair_sides(base, new, rules, q=q, allow_different=allow_different, strict=strict)
-    threshold = rules.get(LATENCY, parse_rules(DEFAULT_FAIL_ON)[LATENCY]).threshold
+def _with_judgements(paired: Comparison) -> Comparison:
+    """The comparison with every latency judged that both sides have."""
+    threshold = paired.rules.get(LATENCY, parse_rules(DEFAULT_FAIL_ON)[LATENCY]).threshold
     timed = [case for case in paired.cases if _is_timed(case) and not case.is_refused]
-    found = judge([(case.base.processes, case.new.processes) for case in timed], threshold, q)
+    samples = [(case.base.processes, case.new.processes) for case in timed]
+    found = judge(samples, threshold, paired.q)
     return paired.with_judgements(
         {case.new.key: judgement for case, judgement in zip(timed, found, strict=True)}
     )

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from paca_bench.compare.comparison import Comparison
 from paca_bench.compare.machine import to_annotations, to_json, to_junit
 from paca_bench.compare.markdown import to_markdown
 from paca_bench.errors import StoreError
-from paca_bench.report.page import check_target, write_atomically
+from paca_bench.report.page import json_text, write_files
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
-
-
-def check_targets(outputs: Mapping[str, Path]) -> None:
-    """Refuse files that cannot be written before anything is compared.
-
-    Raises:
-        StoreError: a file's folder does not exist, or it is a folder itself.
-    """
-    for path in outputs.values():
-        check_target(path)
 
 
 def write_outputs(comparison: Comparison, outputs: Mapping[str, Path]) -> None:
@@ -32,19 +21,22 @@ def write_outputs(comparison: Comparison, outputs: Mapping[str, Path]) -> None:
     Raises:
         StoreError: a file cannot be written.
     """
-    for kind, path in outputs.items():
-        write_atomically(path, _rendered(comparison, kind))
+    write_files(comparison, outputs, RENDERERS)
 
 
-def _rendered(comparison: Comparison, kind: str) -> str:
-    if kind == "html":
-        # Only the page needs the templates.
-        from paca_bench.report.compare_page import render
+def _html(comparison: Comparison) -> str:
+    # Only the page needs the templates.
+    from paca_bench.report.compare_page import render
 
-        return render(comparison)
-    if kind == "json":
-        return json.dumps(to_json(comparison), indent=2, allow_nan=False) + "\n"
-    return to_junit(comparison) if kind == "junit" else to_markdown(comparison)
+    return render(comparison)
+
+
+RENDERERS: Mapping[str, Callable[[Comparison], str]] = {
+    "markdown": to_markdown,
+    "html": _html,
+    "json": lambda comparison: json_text(to_json(comparison)),
+    "junit": to_junit,
+}
 
 
 def write_github(comparison: Comparison) -> None:

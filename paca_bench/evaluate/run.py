@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from paca_bench.analyse.proportion import proportion_estimate
 from paca_bench.analyse.throughput import throughput_estimate
-from paca_bench.axes import MAX_RESOLUTION, parse_choices, parse_integers
+from paca_bench.axes import MAX_RESOLUTION, parse_integers
 from paca_bench.data.preprocess import Preprocessing
 from paca_bench.data.registry import OnError
 from paca_bench.data.stream import stream_batches
@@ -186,8 +186,16 @@ def prepare(
 
     load_plugins(plugins)
     options = dict(options or {})
-    given = {"batch": batch, "device": device, "dtype": dtype, "autocast": autocast}
-    settings = parse_settings({**given, "threads": threads})
+    settings = parse_settings(
+        {
+            "batch": batch,
+            "device": device,
+            "dtype": dtype,
+            "autocast": autocast,
+            "threads": threads,
+            "bad_images": bad_images,
+        }
+    )
     computing = Computing(
         resolve_device(settings["device"]),
         _single(settings["dtypes"], "--dtype"),
@@ -198,7 +206,7 @@ def prepare(
             f"autocast works on float32 weights, not on {computing.dtype}; take --dtype float32 "
             f"with --autocast"
         )
-    on_error = _on_error(bad_images)
+    on_error: OnError = settings["bad_images"]
     variant = get_model(model)
     sides = parse_integers(
         published_side(model) if res is None else res, "--res", 1, MAX_RESOLUTION
@@ -262,11 +270,6 @@ def _notes(images: LabelledImages, num_classes: int) -> Iterator[str]:
             f"a published top-1 is over the {NUM_IMAGES:,} images of ImageNet's validation set; "
             f"here are {len(images.paths):,}"
         )
-
-
-def _on_error(bad_images: str) -> OnError:
-    chosen = _single(parse_choices(bad_images, "--bad-images", ("raise", "skip")), "--bad-images")
-    return "skip" if chosen == "skip" else "raise"
 
 
 def _single(values: Sequence[T], flag: str) -> T:

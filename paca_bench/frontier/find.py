@@ -18,9 +18,10 @@ from paca_bench.environment import available_memory
 from paca_bench.errors import PacaBenchError, SpecError
 from paca_bench.frontier.limits import Limit
 from paca_bench.frontier.search import bracket, largest_side, next_side, smallest_side
+from paca_bench.grid import make_curves
 from paca_bench.models.subject import case_cost
-from paca_bench.plan import CALLS_OF_MEMORY, EFFICIENCY, make_curves, unit_seconds
 from paca_bench.plugins import load_plugins
+from paca_bench.predicted_time import CALLS_OF_MEMORY, EFFICIENCY, unit_seconds
 from paca_bench.record import Case, Status
 from paca_bench.spec import SweepSpec, make_spec
 from paca_bench.units import format_bytes, format_seconds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Iterator, Mapping
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from paca_bench.analyse.wording import cases, listed
 from paca_bench.compare.comparison import Comparison
 from paca_bench.compare.machine import to_json
-from paca_bench.compare.output import write_outputs
-from paca_bench.report.page import write_atomically
+from paca_bench.compare.output import RENDERERS
+from paca_bench.report.page import json_text, write_files
 from paca_bench.units import format_seconds, significant
 
 if TYPE_CHECKING:
@@ -116,7 +115,5 @@ def write_gate(gate: Gate, outputs: Mapping[str, Path]) -> None:
     Raises:
         StoreError: a file cannot be written.
     """
-    write_outputs(gate.comparison, {k: path for k, path in outputs.items() if k != "json"})
-    if "json" in outputs:
-        content = json.dumps(gate_json(gate), indent=2, allow_nan=False) + "\n"
-        write_atomically(outputs["json"], content)
+    own = {"json": lambda comparison: json_text(gate_json(gate))}
+    write_files(gate.comparison, outputs, {**RENDERERS, **own})

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from paca_bench.history.history import History
 from paca_bench.history.machine import to_json
 from paca_bench.history.markdown import to_markdown
-from paca_bench.report.page import write_atomically
+from paca_bench.report.page import json_text, write_files
 
 
 def write_outputs(history: History, outputs: Mapping[str, Path]) -> None:
@@ -18,16 +17,16 @@ def write_outputs(history: History, outputs: Mapping[str, Path]) -> None:
     Raises:
         StoreError: a file cannot be written.
     """
-    for kind, path in outputs.items():
-        write_atomically(path, _rendered(history, kind))
+    renderers = {
+        "markdown": to_markdown,
+        "html": _html,
+        "json": lambda history: json_text(to_json(history)),
+    }
+    write_files(history, outputs, renderers)
 
 
-def _rendered(history: History, kind: str) -> str:
-    if kind == "html":
-        # Only the page needs plotly.
-        from paca_bench.report.history_page import render
+def _html(history: History) -> str:
+    # Only the page needs plotly.
+    from paca_bench.report.history_page import render
 
-        return render(history)
-    if kind == "json":
-        return json.dumps(to_json(history), indent=2, allow_nan=False) + "\n"
-    return to_markdown(history)
+    return render(history)

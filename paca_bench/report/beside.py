@@ -134,7 +134,7 @@ def _table(id_: str, scene: BesideScene, labels: Sequence[str], several: bool) -
         _title(scene, several),
         [columns[i].heading for i in kept],
         [(label, [cells[label][i] for i in kept]) for label in shown],
-        _note(scene, papers),
+        _note(scene, _counted(trained, timed), papers),
     )
 
 
@@ -145,7 +145,9 @@ def _title(scene: BesideScene, several: bool) -> str:
     return f"Published models{run}"
 
 
-def _note(scene: BesideScene, papers: Mapping[str, PublishedRow]) -> str:
+def _note(
+    scene: BesideScene, counted: Mapping[str, Row], papers: Mapping[str, PublishedRow]
+) -> str:
     text = "No pass of these was asked for."
     if not scene.timed.empty:
         row = records(scene.timed)[0]
@@ -154,6 +156,9 @@ def _note(scene: BesideScene, papers: Mapping[str, PublishedRow]) -> str:
             f"Latency and memory: one forward pass at {resolution_text(row)} px, batch "
             f"{row['batch']}, {row['dtype']} on {row['device']}{execution}."
         )
+    if counted:
+        size = resolution_text(next(iter(counted.values())))
+        text += f" MACs: one image, forward, at {size} px."
     sources = "; ".join(dict.fromkeys(f"{row.table} ({row.source})" for row in papers.values()))
     return f"{text} The papers' own numbers: {sources}." if sources else text
 
@@ -170,9 +175,7 @@ def _columns(
     timed: Mapping[str, Row],
     papers: Mapping[str, PublishedRow],
 ) -> list[_Column]:
-    counted = trained if _all_counted(trained) else timed
-    size = resolution_text(next(iter(counted.values()))) if counted else ""
-    at = f"of one image forward at {size} px" if size else ""
+    counted = _counted(trained, timed)
     front, cost = front_chances(scene)
 
     def measured(rows: Mapping[str, Row], quantity: Quantity) -> Callable[[str], Cell]:
@@ -194,7 +197,7 @@ def _columns(
             Heading("Paper: top-1", "as published"), lambda label: _paper_score(papers.get(label))
         ),
         _Column(
-            Heading("MACs", f"multiply-accumulates {at}"),
+            Heading("MACs", "multiply-accumulates of one image, forward"),
             noted(measured(counted, MACS), lambda row: _printed(row.macs_g, "G", row)),
         ),
         _Column(
@@ -224,8 +227,11 @@ def _columns(
     ]
 
 
-def _all_counted(trained: Mapping[str, Row]) -> bool:
-    return bool(trained) and all(MACS.is_measured(row) for row in trained.values())
+def _counted(trained: Mapping[str, Row], timed: Mapping[str, Row]) -> Mapping[str, Row]:
+    """Whose MACs are shown: those of the passes beside them, unless only trainings have any."""
+    if all(label in timed and MACS.is_measured(timed[label]) for label in trained) and timed:
+        return timed
+    return trained
 
 
 def front_chances(scene: BesideScene) -> tuple[dict[str, float], str]:

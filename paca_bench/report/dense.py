@@ -11,7 +11,7 @@ from paca_bench.analyse.curves import Row, groups, records, resolution_text
 from paca_bench.analyse.dense import dense_trainings, head_pairs, mask_classes
 from paca_bench.analyse.wording import points
 from paca_bench.report.grid import Grid
-from paca_bench.report.pairs import pairs_note
+from paca_bench.report.pairs import pairs_note, turned, verdict_css
 from paca_bench.report.places import is_censored, is_measured, is_number
 from paca_bench.units import format_count, format_percent, significant
 
@@ -48,7 +48,7 @@ class DenseLine:
     @property
     def css(self) -> str:
         """The class that colours the verdict."""
-        return {"higher": "faster", "lower": "slower"}.get(self.verdict, "")
+        return verdict_css(self.verdict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def _line(row: Row, pairs: list[Row]) -> DenseLine:
         against = DenseCell(points(value), str(100 * value), text)
         verdict, reason = str(pair["verdict"]), str(pair["reason"])
         if sign < 0:
-            verdict = {"higher": "lower", "lower": "higher"}.get(verdict, verdict)
+            verdict = turned(verdict)
     miou = float(row["miou"])
     ends = [format_percent(float(row[f"miou_{end}"])) for end in ("low", "high")]
     macs = float(row["macs"]) if is_measured(row, "macs", "complexity") else math.nan

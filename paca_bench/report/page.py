@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import jinja2
 
 from paca_bench.errors import StoreError
 from paca_bench.report.packed import embedded, embedded_text, rounded
 from paca_bench.units import format_count, format_percent, format_seconds, significant
+
+T = TypeVar("T")
 
 _NONE = "'none'"
 
@@ -77,6 +81,23 @@ def check_target(target: Path) -> None:
         raise StoreError(
             f"cannot write {target}: the folder {target.parent} does not exist; create it first"
         )
+
+
+def write_files(
+    content: T, outputs: Mapping[str, Path], renderers: Mapping[str, Callable[[T], str]]
+) -> None:
+    """Write ``content`` to each file of ``outputs``, as the renderer of its kind makes it.
+
+    Raises:
+        StoreError: a file cannot be written.
+    """
+    for kind, path in outputs.items():
+        write_atomically(path, renderers[kind](content))
+
+
+def json_text(data: Mapping[str, Any]) -> str:
+    """A JSON file's text, for people and programs; no NaN."""
+    return json.dumps(data, indent=2, allow_nan=False) + "\n"
 
 
 def write_atomically(target: Path, text: str) -> None:

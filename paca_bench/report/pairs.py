@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 MOST_LINES = 300
 
 
+def verdict_css(verdict: str) -> str:
+    """The class that colours the verdict on an accuracy."""
+    return {"higher": "faster", "lower": "slower"}.get(verdict, "")
+
+
+def turned(verdict: str) -> str:
+    """The verdict on a pair whose sides are exchanged."""
+    return {"higher": "lower", "lower": "higher"}.get(verdict, verdict)
+
+
 @dataclass(frozen=True, slots=True)
 class PairLine:
     """One pair; texts as they are shown, and the numbers to sort by."""
@@ -40,7 +50,7 @@ class PairLine:
     @property
     def css(self) -> str:
         """The class that colours the verdict."""
-        return {"higher": "faster", "lower": "slower"}.get(self.verdict, "")
+        return verdict_css(self.verdict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +121,7 @@ def _line(row: Row, labels: list[str]) -> PairLine:
     verdict = str(row["verdict"])
     if labels.index(label) > labels.index(other):
         sign, label, other = -1.0, other, label
-        verdict = {"higher": "lower", "lower": "higher"}.get(verdict, verdict)
+        verdict = turned(verdict)
     low, high = sorted(sign * float(row[f"difference_{end}"]) for end in ("low", "high"))
     return PairLine(
         label,

@@ -46,7 +46,7 @@ def test_the_list_says_what_each_needs_and_whether_it_is_here(
 @pytest.mark.parametrize("spec", ["cifar10", "", "HF:mnist", "MNIST5K"])
 def test_unknown_names_list_the_known(spec: str, check: object) -> None:
     with pytest.raises(DataError, match=rf"unknown data set '{spec}'.*mnist5k, pathfinder.*hf:N"):
-        check(spec)  # type: ignore[operator]
+        check(spec)
 
 
 @pytest.mark.parametrize("check", [load_dataset, check_dataset])
@@ -56,7 +56,7 @@ def test_unknown_names_list_the_known(spec: str, check: object) -> None:
 def test_malformed_specs_show_the_form(spec: str, check: object) -> None:
     name = spec.partition(":")[0]
     with pytest.raises(DataError, match=rf"'{spec}' is not of the form {name}.*; write --data"):
-        check(spec)  # type: ignore[operator]
+        check(spec)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tests.evaluate.colours import make_folder
 
 def found(root: Path, **options: object) -> dict[str, int]:
     """Path below the class root -> label."""
-    images = find_images(f"folder:{root}", **options)  # type: ignore[arg-type]
+    images = find_images(f"folder:{root}", **options)
     relative = [str(path.relative_to(images.root)) for path in images.paths]
     return dict(zip(relative, images.labels, strict=True))
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 from PIL import Image
 
-from paca_bench import worker
 from paca_bench.clusters import KEPT_IMAGES, image_from_json
 from paca_bench.data.dataset import ImageDataset
 from paca_bench.measure.accuracy import train_and_test
@@ -20,6 +19,7 @@ from paca_bench.measure.clusters import first_of_each, kept_clusters
 from paca_bench.measure.training import Training
 from paca_bench.models.cluster_maps import assignments
 from paca_bench.models.subject import build_subject
+from paca_bench.training_job import train
 from tests.measure.test_accuracy import RECIPE, make_case, stripes
 
 
@@ -73,7 +73,7 @@ def test_the_worker_puts_them_into_the_details(tmp_path: Path) -> None:
         "recipe": RECIPE.to_json(),
         "seed": 4,
     }
-    plain, kept = worker._accuracy(job), worker._accuracy({**job, "keep_clusters": True})
+    plain, kept = train(job), train({**job, "keep_clusters": True})
     assert "clusters" not in plain.details
     assert plain.samples["accuracy"] == kept.samples["accuracy"]
     assert plain.details["weights_sha256"] == kept.details["weights_sha256"]

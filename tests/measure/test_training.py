@@ -105,7 +105,7 @@ def rates(training: Training) -> list[float]:
         found.append(training.optimizer.param_groups[0]["lr"])
         step()
 
-    training.optimizer.step = seen  # type: ignore[method-assign]
+    training.optimizer.step = seen
     finished(training)
     return found
 
@@ -133,7 +133,7 @@ def test_a_time_that_was_spent_before_is_not_spent_again(tmp_path: Path) -> None
 def test_a_loss_that_is_not_finite_ends_it_without_an_update() -> None:
     training = make_training()
     before = weights_sha256(training.model)
-    training._task.loss = lambda model, chosen, draw: model(chosen[:, None] / 0).sum()  # type: ignore[method-assign]
+    training._task.loss = lambda model, chosen, draw: model(chosen[:, None] / 0).sum()
     assert finished(training) == before
     assert training.diverged
     assert (training.steps, training.losses.points) == (0, ())
@@ -317,7 +317,7 @@ def test_the_settings_of_torch_are_as_they_were_afterwards() -> None:
         return (
             torch.are_deterministic_algorithms_enabled(),
             torch.is_deterministic_algorithms_warn_only_enabled(),
-            torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+            torch.utils.deterministic.fill_uninitialized_memory,
             torch.backends.cudnn.benchmark,
         )
 
@@ -352,7 +352,7 @@ def test_the_hash_of_weights_is_of_names_values_and_buffers() -> None:
     with torch.no_grad():
         base.weight[1] += 1e-6
     hashes.add(weights_sha256(base))
-    base.running_mean[0] = 1.0  # type: ignore[index]
+    base.running_mean[0] = 1.0
     hashes.add(weights_sha256(base))
     hashes.add(weights_sha256(nn.Sequential(base)))
     hashes.add(weights_sha256(base.bfloat16()))

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from paca_bench.complexity.published import published_rows
-from paca_bench.plan import Machine, make_plan
+from paca_bench.plan import make_plan
+from paca_bench.predicted_time import Machine
 from paca_bench.record import Case, Record
 from paca_bench.report.beside import beside_tables
 from paca_bench.report.theme import label_order

@@ -44,7 +44,7 @@ def page_of(run: RunFolder, folder: Path) -> str:
 def printed(run: RunFolder) -> str:
     console = Console(file=io.StringIO(), width=200)
     print_summary(load_results(run.path), console, [run.header])
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    return console.file.getvalue()
 
 
 def test_the_verdict_and_its_findings_are_in_the_page(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from paca_bench.report.pairs import pair_tables
 from paca_bench.report.surface import surface_figure, surfaces
 from paca_bench.report.theme import label_order
 from paca_bench.results import load_compact, load_results
+from paca_bench.units import format_count
 from tests.builders import make_record, make_run, make_training
 from tests.report.test_html import EVIL, Page
 
@@ -230,11 +231,29 @@ def test_costs_stand_beside_the_accuracy_of_the_same_size(run: Path) -> None:
     row = frame.query("mechanism == 'vit' and mode == 'forward' and resolution == 32").iloc[0]
     shown = cells(small, "vit")
     assert shown["Latency"] == f"{1e3 * row['latency_s']:.2f} ms"
-    assert shown["MACs"] == "32.0 k"
+    assert shown["MACs"] == format_count(row["macs"])
+    assert small.note.endswith("MACs: one image, forward, at 32 px.")
     assert shown["Training memory"] == "30.5 MiB"
     assert shown["On the front"].endswith("%")
     assert "Paper: top-1" not in shown
     assert cells(large, "paca (M=100)")["Accuracy"] == "over budget"
+
+
+def test_all_costs_of_a_line_are_of_one_size(tmp_path: Path) -> None:
+    records = [make_record("vit", resolution=416), make_training("vit", macs=7)]
+    frame = load_results(make_run(tmp_path / "run", records).path)
+    (table,) = beside_tables(frame, label_order(frame))
+    shown = cells(table, "vit")
+    assert shown["MACs"] == format_count(records[0].metrics["macs"])
+    assert "one forward pass at 416 px" in table.note
+    assert "MACs: one image, forward, at 416 px" in table.note
+
+
+def test_trainings_alone_have_their_own_counts(tmp_path: Path) -> None:
+    frame = load_results(make_run(tmp_path / "run", [make_training("vit", macs=7000)]).path)
+    (table,) = beside_tables(frame, label_order(frame))
+    assert cells(table, "vit")["MACs"] == "7.00 k"
+    assert "No pass" in table.note
 
 
 def test_models_have_the_papers_own_numbers(tmp_path: Path) -> None:
