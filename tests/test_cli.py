@@ -8,13 +8,12 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from paca_bench import attention_cost, cli, load_results, sweeper
+from paca_bench import attention_cost, load_results, sweeper
 from paca_bench.doctor import diagnose
 from paca_bench.doctor.diagnose import run_doctor
 from paca_bench.doctor.finding import Diagnosis
@@ -22,18 +21,12 @@ from paca_bench.record import Status
 from paca_bench.store import RunFolder
 from paca_bench.workers import Outcome
 from tests.builders import make_record, make_run
+from tests.command import Result, typed
 from tests.doctor.fakes import Patient
 from tests.fakes import FakeMachine, FakePool, own_registry
 from tests.test_store import snapshot
 
 TINY = ("--mechanism", "vit,paca", "--clusters", "4", "--mode", "forward", "--level", "layer")
-
-
-@dataclass
-class Result:
-    code: int
-    out: str
-    err: str
 
 
 Run = Callable[..., Result]
@@ -49,14 +42,7 @@ def run(
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
 
     def call(*arguments: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["paca-bench", *map(str, arguments)])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return Result(code, *capsys.readouterr())
+        return typed(arguments, monkeypatch, capsys)
 
     with own_registry():
         yield call

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from paca_bench import cli
 from paca_bench.evaluate import evaluation_json, prepare
 from paca_bench.evaluate.run import Evaluation
 from paca_bench.models.registry import create_model
+from tests.command import Result, typed
 from tests.evaluate.colours import (
     CLASSES,
     NAME,
@@ -27,13 +27,6 @@ from tests.evaluate.colours import (
 )
 
 ONE_RED_EACH = {name: ["red"] for name in CLASSES}
-
-
-@dataclass
-class Result:
-    code: int
-    out: str
-    err: str
 
 
 Run = Callable[..., Result]
@@ -48,14 +41,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     colours_checkpoint(tmp_path / "w.pth")
 
     def call(*arguments: object, checkpoint: str = "w.pth", data: str = "folder:data") -> Result:
-        typed = ("--model", NAME, "--checkpoint", checkpoint, "--data", data, "--res", "32")
-        monkeypatch.setattr(sys, "argv", ["paca-bench", "evaluate", *typed, *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return Result(code, *capsys.readouterr())
+        given = ("--model", NAME, "--checkpoint", checkpoint, "--data", data, "--res", "32")
+        return typed(("evaluate", *given, *arguments), monkeypatch, capsys)
 
     return call
 

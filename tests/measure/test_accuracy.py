@@ -23,6 +23,8 @@ from paca_bench.models.host import Host
 from paca_bench.record import Case
 from paca_bench.train_budget import TrainBudget
 
+pytestmark = pytest.mark.usefixtures("one_thread", "no_peak")
+
 MECHANISMS = (
     *(("vit", None), ("swin", None), ("pvt", None), ("pvt_linear", None), ("paca", 9)),
     ("identity", None),
@@ -54,21 +56,6 @@ def stripes(count: int, seed: int) -> Split:
     noisy = np.clip(pictures + rng.normal(0, 40, pictures.shape), 0, 255).astype(np.uint8)
     images = torch.from_numpy(noisy)[:, None].expand(-1, 3, -1, -1)
     return Split(labels, lambda resolution: images)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """The models are too small for threads to help, and on a busy machine they wait a lot."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measuring it takes longer than these trainings, and in bfloat16 twenty seconds."""
-    monkeypatch.setattr(Training, "peak_bytes", lambda self: 0)
 
 
 @pytest.fixture(scope="module")

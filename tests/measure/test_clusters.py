@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +15,12 @@ from paca_bench.clusters import KEPT_IMAGES, image_from_json
 from paca_bench.data.dataset import ImageDataset
 from paca_bench.measure.accuracy import train_and_test
 from paca_bench.measure.clusters import first_of_each, kept_clusters
-from paca_bench.measure.training import Training
 from paca_bench.models.cluster_maps import assignments
 from paca_bench.models.subject import build_subject
 from paca_bench.training_job import train
 from tests.measure.test_accuracy import RECIPE, make_case, stripes
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread", "no_peak")
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +29,7 @@ def dataset() -> ImageDataset:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_keeping_clusters_changes_no_bit_of_the_result(
-    dataset: ImageDataset, dtype: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # A profiled step in bfloat16 takes long on a CPU, and says nothing here.
-    monkeypatch.setattr(Training, "peak_bytes", lambda training: 0)
+def test_keeping_clusters_changes_no_bit_of_the_result(dataset: ImageDataset, dtype: str) -> None:
     case = make_case("paca", 9, dtype=dtype)
     state = torch.get_rng_state()
     plain = train_and_test(case, dataset, RECIPE, seed=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,10 +25,11 @@ from paca_bench.measure.segmentation import (
     confusions,
     segment_and_test,
 )
-from paca_bench.measure.training import Training
 from paca_bench.models.subject import MASK_CLASSES
 from paca_bench.record import HEADS, Case
 from paca_bench.train_budget import TrainBudget
+
+pytestmark = pytest.mark.usefixtures("one_thread", "no_peak")
 
 RECIPE = Recipe(budget=TrainBudget("steps", 3), batch_size=4, lr=2e-3, shift=1 / 14)
 
@@ -49,19 +49,6 @@ def blobs(count: int, seed: int) -> Split:
     images = torch.from_numpy(pixels)[:, None].expand(-1, 3, -1, -1)
     labels = np.zeros(count, dtype=np.int64)
     return Split(labels, lambda side: images, lambda side: torch.from_numpy(masks))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Training, "peak_bytes", lambda self: 0)
 
 
 @pytest.fixture(scope="module")
