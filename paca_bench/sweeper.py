@@ -137,7 +137,9 @@ def sweep(
             raise PacaBenchError(f"the device could not be probed: {probe.reason}")
         device = probe.details["device"]
         environment = {**probe.details["environment"], "code": measured_code(spec.plugins)}
-        diagnosis = _examined(counted, spec, device, environment["threads"])
+        diagnosis = (previous.header.get("diagnosis") if previous else None) or _examined(
+            counted, spec, device, environment["threads"]
+        )
         machine = Machine.measured(Ceilings.from_json(probe.details["ceilings"]))
         planned = make_plan(spec, device, machine)
         header = {

@@ -93,6 +93,17 @@ def test_a_sweep_examines_the_machine_first(
     assert all(one["severity"] in ("note", "warning", "problem") for one in found["findings"])
 
 
+def test_a_resumed_sweep_keeps_the_diagnosis_of_its_start(
+    tmp_path: Path, pool: FakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "DOCTOR_MOST_S", 30.0)
+    run = RunFolder.open(sweep(out=tmp_path / "run", **TINY))
+    jobs = len(pool.machine.jobs)
+    sweep(out=tmp_path / "run", resume=True)
+    assert len(pool.machine.jobs) == jobs
+    assert RunFolder.open(run.path).header["diagnosis"] == run.header["diagnosis"]
+
+
 @pytest.mark.parametrize("changes", [{"budget": "60s"}, {"doctor": False}, {"metrics": "memory"}])
 def test_the_machine_is_not_examined_where_it_would_not_help(
     tmp_path: Path, pool: FakePool, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]

@@ -30,6 +30,7 @@ SETTINGS = (
     *("--res", "32,64,96", "--mechanism", "vit,swin,paca", "--clusters", "4", "--level", "layer"),
     *("--mode", "forward", "--metrics", "complexity,latency,memory", "--threads", "1"),
     *("--precision", "50%", "--processes", "3", "--budget", "10m"),
+    "--no-doctor",
 )
 CASES = 9
 SWEEP = (sys.executable, "-m", "paca_bench.cli", "sweep")
