@@ -332,7 +332,7 @@ def test_a_report_of_nothing_exits_with_3(run: Run, tmp_path: Path) -> None:
         ("levels", ["layer", "host"]),
         ("metrics", ["complexity", "latency", "memory", "accuracy"]),
         ("suites", ["smoke", "resolution", "clusters"]),
-        ("data", ["mnist5k", "pathfinder[:OPTIONS]", "folder:DIR"]),
+        ("data", ["mnist5k", "stripes[:OPTIONS]", "pathfinder[:OPTIONS]", "folder:DIR"]),
     ],
 )
 def test_list(run: Run, kind: str, names: list[str]) -> None:

@@ -27,7 +27,7 @@ Options = Annotated[
     list[str] | None,
     option("An option of mechanisms and its values, clustering=conv,mlp; may repeat.", "--option"),
 ]
-Host = Annotated[Text, option("Size of the pyramid: nano, tiny, small.  [default: nano]")]
+Host = Annotated[Text, option("Size of the pyramid: pico, nano, tiny, small.  [default: nano]")]
 Batches = Annotated[Text, option("Images per call, by comma.  [default: 1]")]
 Dtypes = Annotated[Text, option("float32, bfloat16, float16, float64.  [default: float32]")]
 Modes = Annotated[Text, option("forward, train, checkpointed.  [default: forward]")]

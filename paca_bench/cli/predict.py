@@ -114,7 +114,7 @@ def explain(
         Text, option("Image of a model or host: HxW, or one side of a square.  [default: 224]")
     ] = None,
     host: Annotated[
-        Text, option("Explain the mechanism in every block of a host: nano, tiny, small.")
+        Text, option("Explain the mechanism in every block of a host: pico, nano, tiny, small.")
     ] = None,
     grid: Annotated[
         Text, option("Tokens of a mechanism: HxW, or one side.  [default: 56x56]")

@@ -32,6 +32,13 @@ def uniform(seed: int, items: Indices, first: Indices, count: int) -> Floats:
     return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
+def paired_labels(seed: int, count: int) -> Indices:
+    """0 or 1 for each of ``count`` items: of two neighbours one is 1, by their own coin which."""
+    numbers = np.arange(count)
+    coins = uniform(seed, numbers // 2, np.zeros_like(numbers), 1)[:, 0] < 0.5
+    return (coins.astype(np.int64) + numbers) % 2
+
+
 def _outputs(start: NDArray[np.uint64], places: Indices) -> NDArray[np.uint64]:
     """What a SplitMix64 generator whose state was ``start`` gives at ``places``, from 0."""
     state = start + (places.astype(np.uint64) + np.uint64(1)) * _GOLDEN

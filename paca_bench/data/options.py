@@ -31,3 +31,16 @@ def split_options(spec: str, argument: str, known: Collection[str]) -> tuple[str
             raise DataError(f"data set {spec}: option {key} is given twice; give it once")
         options[key] = value
     return head.strip(), options
+
+
+def whole_number(spec: str, key: str, text: str, low: int, high: int) -> int:
+    """The value of option ``key``, from ``low`` to ``high``.
+
+    Raises:
+        DataError: it is no such number.
+    """
+    if text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high:
+        return int(text)
+    raise DataError(
+        f"data set {spec}: {key} must be a whole number from {low} to {high:,}, not {text!r}"
+    )

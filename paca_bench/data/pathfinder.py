@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paca_bench.axes import suggest
+from paca_bench.data.colours import hues_to_rgb
 from paca_bench.data.dataset import ImageDataset, Split
-from paca_bench.data.draws import Indices, uniform
-from paca_bench.data.options import split_options
+from paca_bench.data.draws import Indices, paired_labels, uniform
+from paca_bench.data.options import split_options, whole_number
 from paca_bench.data.scenes import MAX_DISTRACTORS, Scenes, make_scenes
 from paca_bench.data.strokes import Blend, Stroke, paint
 from paca_bench.errors import DataError
@@ -85,7 +86,7 @@ class Difficulty:
             ("distractors", 0, MAX_DISTRACTORS),
         ):
             if key in options:
-                changed[key] = _number(spec, key, options[key], low, high)
+                changed[key] = whole_number(spec, key, options[key], low, high)
         if "colours" in options:
             if options["colours"] not in ("own", "white"):
                 raise DataError(
@@ -130,16 +131,8 @@ def load_pathfinder(argument: str = "") -> ImageDataset:
     )
 
 
-def _number(spec: str, key: str, text: str, low: int, high: int) -> int:
-    if text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high:
-        return int(text)
-    raise DataError(
-        f"data set {spec}: {key} must be a whole number from {low} to {high:,}, not {text!r}"
-    )
-
-
 def _split(seed: int, count: int, difficulty: Difficulty) -> Split:
-    labels = _labels(seed, count)
+    labels = paired_labels(seed + _LABELS, count)
 
     def scenes(resolution: int) -> Iterator[tuple[Indices, Scenes]]:
         step = max(_PIXELS_AT_ONCE // resolution**2, 1)
@@ -169,20 +162,11 @@ def _split(seed: int, count: int, difficulty: Difficulty) -> Split:
     return Split(labels, read, read_masks)
 
 
-def _labels(seed: int, count: int) -> Indices:
-    """One of two neighbours is joined, by a coin of their own which: ``[count]``."""
-    numbers = np.arange(count)
-    coins = uniform(seed + _LABELS, numbers // 2, np.zeros_like(numbers), 1)[:, 0] < 0.5
-    return (coins.astype(np.int64) + numbers) % 2
-
-
 def _colours(seed: int, images: Indices, curves: int) -> NDArray[np.float32]:
     """``[n, curves, 3]``: hues evenly around the circle from anywhere, in any order."""
     draws = uniform(seed + _COLOURS, images, np.zeros_like(images), curves + 1)
     ranks = draws[:, 1:].argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
-    hues = (draws[:, :1] + ranks / curves) * 6
-    channels = [np.clip(np.abs((hues + shift) % 6 - 3) - 1, 0, 1) for shift in (0, 4, 2)]
-    return np.stack(channels, axis=-1).astype(np.float32)
+    return hues_to_rgb(draws[:, :1] + ranks / curves)
 
 
 def _dashes(scenes: Scenes) -> Iterator[tuple[int, Stroke]]:

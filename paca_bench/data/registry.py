@@ -43,7 +43,7 @@ def load_dataset(spec: str, *, on_error: OnError = "raise") -> ImageDataset:
     """The data set that ``spec`` names.
 
     Args:
-        spec: ``mnist5k``, ``pathfinder``, ``folder:DIR``, ``hf:NAME`` or
+        spec: ``mnist5k``, ``stripes``, ``pathfinder``, ``folder:DIR``, ``hf:NAME`` or
             ``torchvision:NAME``; see ``describe_datasets``.
         on_error: what to do about images that cannot be read: ``raise``, or ``skip`` them,
             and classes that then have too few, and say so in the data set's notes.
@@ -143,6 +143,18 @@ def _load_mnist5k(argument: str, on_error: OnError) -> ImageDataset:
     return load_mnist5k()
 
 
+def _check_stripes(argument: str) -> None:
+    from paca_bench.data.stripes import Options
+
+    Options.parse(argument)
+
+
+def _load_stripes(argument: str, on_error: OnError) -> ImageDataset:
+    from paca_bench.data.stripes import load_stripes
+
+    return load_stripes(argument)
+
+
 def _check_pathfinder(argument: str) -> None:
     from paca_bench.data.pathfinder import Difficulty
 
@@ -201,6 +213,15 @@ _SOURCES = {
         lacking=_mnist5k_lacking,
         check=_accept,
         load=_load_mnist5k,
+    ),
+    "stripes": _Source(
+        argument="[:OPTIONS]",
+        description="are two stripes at opposite edges of one colour? the smallest task that "
+        "needs long range, drawn for each resolution",
+        needs="nothing",
+        lacking=_nothing,
+        check=_check_stripes,
+        load=_load_stripes,
     ),
     "pathfinder": _Source(
         argument="[:OPTIONS]",

@@ -18,7 +18,7 @@ from paca_bench.complexity.cost import CostSum
 from paca_bench.errors import SpecError
 from paca_bench.models.parts import conv_mlp_cost, head_cost, norm_cost, stem_cost, transition_cost
 
-# Of the depthwise convolution in the MLP.
+# Of the stem, the transitions and the depthwise convolution in the MLP.
 KERNEL_SIDE = 3
 
 
@@ -36,6 +36,8 @@ class Geometry:
 GEOMETRIES: Mapping[str, Geometry] = {
     g.name: g
     for g in (
+        # One block a stage, which sees the least without attention: for tasks of long range.
+        Geometry("pico", (16, 32, 64, 128), (1, 1, 2, 4), (1, 1, 1, 1)),
         # The widths of PVT v2 b0, PVT v2 b1 and Swin tiny: sizes that papers compare at.
         Geometry("nano", (32, 64, 160, 256), (1, 2, 5, 8), (2, 2, 2, 2)),
         Geometry("tiny", (64, 128, 320, 512), (1, 2, 5, 8), (2, 2, 2, 2)),
@@ -60,6 +62,21 @@ def stage_grid(height: int, width: int, stage: int) -> Grid:
     for _ in range(stage + 1):
         height, width = -(-height // 2), -(-width // 2)
     return height, width
+
+
+def local_reach(geometry: Geometry, stage: int) -> int:
+    """Side in pixels of the square of the image that a token of ``stage`` (from 1) sees
+    without attention, through the convolutions alone.
+    """
+    side, stride = 1, 1
+    # The stem is two convolutions of stride 2, each transition one.
+    strides = [[2, 2]] + [[2]] * (NUM_STAGES - 1)
+    for halvings, depth in list(zip(strides, geometry.depths, strict=True))[:stage]:
+        for halving in halvings:
+            side += (KERNEL_SIDE - 1) * stride
+            stride *= halving
+        side += depth * (KERNEL_SIDE - 1) * stride
+    return side
 
 
 def layer_shape(geometry: Geometry, height: int, width: int, stage: int) -> dict[str, Any]:

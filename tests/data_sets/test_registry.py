@@ -17,6 +17,7 @@ from paca_bench.errors import DataError
 def test_what_the_list_shows_is_what_can_be_asked_for() -> None:
     assert [name for name, _ in describe_datasets()] == [
         "mnist5k",
+        "stripes[:OPTIONS]",
         "pathfinder[:OPTIONS]",
         "folder:DIR",
         "hf:NAME[@CONFIG]",
@@ -45,13 +46,23 @@ def test_the_list_says_what_each_needs_and_whether_it_is_here(
 @pytest.mark.parametrize("check", [load_dataset, check_dataset])
 @pytest.mark.parametrize("spec", ["cifar10", "", "HF:mnist", "MNIST5K"])
 def test_unknown_names_list_the_known(spec: str, check: object) -> None:
-    with pytest.raises(DataError, match=rf"unknown data set '{spec}'.*mnist5k, pathfinder.*hf:N"):
+    with pytest.raises(DataError, match=rf"unknown data set '{spec}'.*mnist5k, stripes.*hf:N"):
         check(spec)
 
 
 @pytest.mark.parametrize("check", [load_dataset, check_dataset])
 @pytest.mark.parametrize(
-    "spec", ["folder", "folder:", "mnist5k:", "mnist5k:10", "pathfinder:", "hf:", "torchvision"]
+    "spec",
+    [
+        "folder",
+        "folder:",
+        "mnist5k:",
+        "mnist5k:10",
+        "stripes:",
+        "pathfinder:",
+        "hf:",
+        "torchvision",
+    ],
 )
 def test_malformed_specs_show_the_form(spec: str, check: object) -> None:
     name = spec.partition(":")[0]
@@ -71,7 +82,7 @@ def test_a_missing_package_is_known_before_anything_is_read(
 
 
 def test_what_is_there_passes(tmp_path: Path) -> None:
-    for spec in ("mnist5k", "pathfinder", "pathfinder:hard", f"folder:{tmp_path}"):
+    for spec in ("mnist5k", "stripes", "pathfinder", "pathfinder:hard", f"folder:{tmp_path}"):
         check_dataset(spec)
     with pytest.raises(DataError, match="there is no such folder; give DIR/train"):
         check_dataset(f"folder:{tmp_path / 'absent'}")

@@ -15,7 +15,14 @@ from paca_bench.attention.pvt import SpatialReductionAttention
 from paca_bench.attention.registry import Grid, get_mechanism, mechanisms
 from paca_bench.attention.swin import WindowAttention
 from paca_bench.errors import SpecError
-from paca_bench.models.geometry import GEOMETRIES, Geometry, get_geometry, host_cost, stage_grid
+from paca_bench.models.geometry import (
+    GEOMETRIES,
+    Geometry,
+    get_geometry,
+    host_cost,
+    local_reach,
+    stage_grid,
+)
 from paca_bench.models.host import Host
 from tests.attention import naive
 from tests.attention.cases import randomise
@@ -226,6 +233,23 @@ def test_stage_grids_are_those_of_the_convolutions(size: Grid) -> None:
         assert stage_grid(*size, stage) == image.shape[2:]
 
 
+@pytest.mark.parametrize("name", ["pico", "nano"])
+@pytest.mark.parametrize("stage", [1, 2, 3, 4])
+def test_without_attention_a_token_sees_what_local_reach_says(name: str, stage: int) -> None:
+    """The pixels on which a token in the middle depends, by its gradient."""
+    geometry = get_geometry(name)
+    reach = local_reach(geometry, stage)
+    side = -(-(reach + 2) // 32) * 32
+    host = build("identity", (side, side), geometry)
+    images = torch.randn(1, 3, side, side, requires_grad=True)
+    tokens = host.forward_features(images)[stage - 1]
+    middle = tokens.shape[-1] // 2
+    tokens[0, :, middle, middle].sum().backward()
+    assert images.grad is not None
+    columns = (images.grad[0] != 0).any(0).any(0).nonzero().flatten()
+    assert int(columns[-1] - columns[0]) + 1 == reach
+
+
 def test_unknown_host_lists_the_known() -> None:
-    with pytest.raises(SpecError, match="unknown host 'huge'; choose from nano, tiny, small"):
+    with pytest.raises(SpecError, match="unknown host 'huge'; choose from pico, nano, tiny, small"):
         get_geometry("huge")
