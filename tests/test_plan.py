@@ -203,7 +203,7 @@ def test_a_broken_closed_form_refuses_its_cases_and_no_others(
     [
         ({"mechanism": "vti"}, "unknown mechanism 'vti'.*--plugin"),
         ({"model": "diet_tiny", "level": "model"}, "diet_tiny"),
-        ({"host": "giant"}, "unknown host 'giant'; choose from nano"),
+        ({"host": "giant"}, "unknown host 'giant'; choose from pico"),
         ({"metrics": "accuracy", "level": "layer"}, "add --level host"),
         ({"train_budget": "steps:5", "metrics": "accuracy", "mechanism": "x"}, "mechanism 'x'"),
         (
