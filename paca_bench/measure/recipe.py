@@ -30,6 +30,9 @@ class Recipe:
         shift: each image is moved by up to this share of its side, in both directions, its
             edge repeated; the only augmentation.
         clip_norm: largest norm of the whole gradient.
+        beta2: how much of AdamW's mean of squared gradients a step keeps. Below torch's 0.999,
+            as a short training else forgets its first steps too late: where the gradient grows
+            suddenly the next updates are too large, and what was learned is lost.
 
     Raises:
         SpecError: a value is out of range.
@@ -43,6 +46,7 @@ class Recipe:
     label_smoothing: float = 0.0
     shift: float = 0.0
     clip_norm: float = 1.0
+    beta2: float = 0.95
 
     def __post_init__(self) -> None:
         ranges = (
@@ -53,6 +57,7 @@ class Recipe:
             ("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)"),
             ("shift", 0 <= self.shift < 1, "in [0, 1)"),
             ("clip_norm", self.clip_norm > 0, "positive"),
+            ("beta2", 0 <= self.beta2 < 1, "in [0, 1)"),
         )
         for name, allowed, rule in ranges:
             if not allowed:

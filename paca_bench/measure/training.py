@@ -21,6 +21,7 @@ from paca_bench.measure.recipe import Length, Recipe
 from paca_bench.measure.seeding import derive, generator
 
 MAX_POINTS = 200
+BETA1 = 0.9
 
 
 class Task(Protocol):
@@ -238,4 +239,4 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
         },
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+    return torch.optim.AdamW(groups, lr=recipe.lr, betas=(BETA1, recipe.beta2), fused=True)

@@ -54,6 +54,7 @@ def test_without_warm_up_it_starts_at_the_top() -> None:
         ("label_smoothing", 1.0),
         ("shift", 1.0),
         ("clip_norm", 0.0),
+        ("beta2", 1.0),
     ],
 )
 def test_values_out_of_range_are_named(name: str, value: float) -> None:

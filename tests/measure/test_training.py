@@ -368,3 +368,8 @@ def test_biases_and_norms_are_not_decayed() -> None:
     assert {p.dim() for p in free["params"]} == {1}
     assert min(p.dim() for p in decayed["params"]) == 2
     assert len(decayed["params"]) + len(free["params"]) == len(list(model.parameters()))
+
+
+def test_beta2_reaches_the_optimizer() -> None:
+    for group in make_optimizer(nn.Linear(2, 2), replace(RECIPE, beta2=0.5)).param_groups:
+        assert group["betas"] == (0.9, 0.5)
