@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from paca_bench.axes import suggest
 from paca_bench.data.colours import hues_to_rgb
 from paca_bench.data.dataset import ImageDataset, Split
+from paca_bench.data.drawn import MAX_IMAGES, MIN_IMAGES, TEST_SHARE, batches
 from paca_bench.data.draws import Indices, paired_labels, uniform
 from paca_bench.data.options import split_options, whole_number
 from paca_bench.data.scenes import MAX_DISTRACTORS, Scenes, make_scenes
@@ -38,14 +39,8 @@ DASH_RADIUS = 0.012
 # Of a step of a curve, between the centres of a dash's round ends.
 DASH_SHARE = 0.4
 
-MIN_IMAGES = 8
-MAX_IMAGES = 1_000_000
-# Test images for each training image.
-_TEST_SHARE = 4
 _TRAIN_SEED, _TEST_SEED = 1, 2
 _LABELS, _COLOURS = 10, 20
-# So many pixels are in work at once, which bounds the memory.
-_PIXELS_AT_ONCE = 2**21
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +115,10 @@ def load_pathfinder(argument: str = "") -> ImageDataset:
         name=f"pathfinder:{argument}" if argument else "pathfinder",
         classes=CLASSES,
         train=_split(_TRAIN_SEED, difficulty.n, difficulty),
-        test=_split(_TEST_SEED, difficulty.n // _TEST_SHARE, difficulty),
+        test=_split(_TEST_SEED, difficulty.n // TEST_SHARE, difficulty),
         notes=(
             f"drawn, not photographed: {difficulty.n:,} training and "
-            f"{difficulty.n // _TEST_SHARE:,} test images; half are joined, so chance is 50%",
+            f"{difficulty.n // TEST_SHARE:,} test images; half are joined, so chance is 50%",
             f"two long dashed curves and {difficulty.distractors} short ones; "
             f"{curves[difficulty.colours]}",
         ),
@@ -135,9 +130,7 @@ def _split(seed: int, count: int, difficulty: Difficulty) -> Split:
     labels = paired_labels(seed + _LABELS, count)
 
     def scenes(resolution: int) -> Iterator[tuple[Indices, Scenes]]:
-        step = max(_PIXELS_AT_ONCE // resolution**2, 1)
-        for start in range(0, count, step):
-            images = np.arange(start, min(start + step, count))
+        for images in batches(count, resolution):
             yield images, make_scenes(seed, images, difficulty.distractors)
 
     def read(resolution: int) -> Tensor:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from paca_bench.data.colours import hues_to_rgb
 from paca_bench.data.dataset import ImageDataset, Split
+from paca_bench.data.drawn import MAX_IMAGES, MIN_IMAGES, TEST_SHARE, batches
 from paca_bench.data.draws import Floats, Indices, paired_labels, uniform
 from paca_bench.data.options import split_options, whole_number
 from paca_bench.data.strokes import Blend, Stroke, paint
@@ -41,15 +42,11 @@ DISC_RADIUS = 0.04
 # Of a disc's centre, so that it never touches a stripe.
 _MARGIN = WIDEST + 2 * DISC_RADIUS
 
-MIN_IMAGES = 8
-MAX_IMAGES = 1_000_000
 _MAX_COLOURS = 8
-_TEST_SHARE = 4
 _TRAIN_SEED, _TEST_SEED = 3, 4
 _LABELS, _DISCS = 10, 20
 # Of the stripes: the first colour, how far the second is from it, two widths, two brightnesses.
 _DRAWS = 6
-_PIXELS_AT_ONCE = 2**21
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +89,7 @@ def load_stripes(argument: str = "") -> ImageDataset:
         DataError: as ``Options.parse``.
     """
     options = Options.parse(argument)
-    tests = options.n // _TEST_SHARE
+    tests = options.n // TEST_SHARE
     return ImageDataset(
         name=f"stripes:{argument}" if argument else "stripes",
         classes=CLASSES,
@@ -114,9 +111,7 @@ def _split(seed: int, count: int, options: Options) -> Split:
         import torch
 
         pixels = np.empty((count, resolution, resolution, 3), dtype=np.uint8)
-        step = max(_PIXELS_AT_ONCE // resolution**2, 1)
-        for start in range(0, count, step):
-            images = np.arange(start, min(start + step, count))
+        for images in batches(count, resolution):
             pixels[images] = _draw(seed, images, labels[images] == 1, options, resolution)
         return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 

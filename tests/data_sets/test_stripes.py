@@ -22,8 +22,11 @@ def load(spec: str, resolution: int = SIDE) -> tuple[Tensor, Tensor]:
 def edges(images: Tensor) -> tuple[Tensor, Tensor]:
     """The colours in the middle of both stripes, of unit length: two of ``[n, 3]``."""
     inset = int(NARROWEST * images.shape[-1] / 2)
-    sides = (images[..., inset], images[..., -1 - inset])
-    return tuple(torch.nn.functional.normalize(side.float().mean(2)) for side in sides)  # type: ignore[return-value]
+    return unit_colour(images[..., inset]), unit_colour(images[..., -1 - inset])
+
+
+def unit_colour(column: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(column.float().mean(2))
 
 
 def test_shape_balance_and_notes() -> None:
