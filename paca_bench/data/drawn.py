@@ -17,7 +17,7 @@ _PIXELS_AT_ONCE = 2**21
 
 
 def batches(count: int, resolution: int) -> Iterator[Indices]:
-    """Numbers of ``count`` images of ``resolution`` squared pixels, as many as are drawn at once."""
+    """Numbers of ``count`` images of ``resolution`` squared pixels, a few at a time."""
     step = max(_PIXELS_AT_ONCE // resolution**2, 1)
     for start in range(0, count, step):
         yield np.arange(start, min(start + step, count))
