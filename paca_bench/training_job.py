@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from paca_bench.data.registry import load_dataset
 from paca_bench.measure.accuracy import (
     Checkpointing,
     Trained,
+    TrainingResult,
     reproducibility,
     train_and_test,
 )
@@ -31,54 +33,57 @@ def train(job: Job) -> Outcome:
         checkpointing = Checkpointing(
             path=Path(job["checkpoint"]), every_steps=job.get("checkpoint_every_steps")
         )
+    seed = job["seed"]
+    result: Trained
     if case.is_dense:
-        dense = segment_and_test(case, dataset, recipe, job["seed"], checkpointing=checkpointing)
-        return _dense_outcome(job, case, recipe, dataset, dense)
-    result = train_and_test(
-        case,
-        dataset,
-        recipe,
-        job["seed"],
-        keep_clusters=job.get("keep_clusters", False),
-        checkpointing=checkpointing,
-    )
+        result = dense = segment_and_test(case, dataset, recipe, seed, checkpointing=checkpointing)
+        tested = _dense(dataset, dense)
+    else:
+        keep = job.get("keep_clusters", False)
+        result = classified = train_and_test(
+            case, dataset, recipe, seed, keep_clusters=keep, checkpointing=checkpointing
+        )
+        tested = _classified(seed, classified)
+    if tested is None:
+        reason = (
+            f"the training of seed {seed} diverged at step {result.diverged_at}; take another "
+            f"--seed or --accuracy-res"
+        )
+        return Outcome(status=Status.ERROR, reason=reason)
+    return _outcome(job, case, recipe, dataset, result, tested)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tested:
+    """What the test of a task gave, as an outcome keeps it."""
+
+    samples: dict[str, list[float]]
+    details: dict[str, Any]
+
+
+def _classified(seed: int, result: TrainingResult) -> _Tested | None:
+    """Test top-1; None if the training diverged."""
     if result.test_accuracy is None:
-        return _diverged(job, result)
-    kept: dict[str, Any] = {}
+        return None
+    details: dict[str, Any] = {
+        "num_test": result.num_test,
+        # One digit a test image, for comparisons image by image.
+        "test_outcomes": ["".join(map(str, result.outcomes))],
+    }
     if result.clusters:
-        kept["clusters"] = {"seed": job["seed"], "images": result.clusters}
-    return _trained(
-        job,
-        case,
-        recipe,
-        dataset,
-        result,
-        samples={"accuracy": [result.test_accuracy]},
-        details={
-            "num_test": result.num_test,
-            # One digit a test image, for comparisons image by image.
-            "test_outcomes": ["".join(map(str, result.outcomes))],
-            **kept,
-        },
-    )
+        details["clusters"] = {"seed": seed, "images": result.clusters}
+    return _Tested({"accuracy": [result.test_accuracy]}, details)
 
 
-def _dense_outcome(
-    job: Job, case: Case, recipe: Recipe, dataset: ImageDataset, result: SegmentationResult
-) -> Outcome:
-    """mIoU of one training, and what its interval is made of."""
+def _dense(dataset: ImageDataset, result: SegmentationResult) -> _Tested | None:
+    """mIoU, and what its interval is made of; None if the training diverged."""
     if result.confusions is None:
-        return _diverged(job, result)
+        return None
     confusions = result.confusions.numpy()
     whole = confusions.sum(axis=0)
-    return _trained(
-        job,
-        case,
-        recipe,
-        dataset,
-        result,
-        samples={"miou": [float(mean_iou(whole))]},
-        details={
+    return _Tested(
+        {"miou": [float(mean_iou(whole))]},
+        {
             "num_test": len(confusions),
             # A text, as lists of processes are joined.
             "mask_classes": "; ".join(dataset.mask_classes),
@@ -89,23 +94,8 @@ def _dense_outcome(
     )
 
 
-def _diverged(job: Job, result: Trained) -> Outcome:
-    reason = (
-        f"the training of seed {job['seed']} diverged at step {result.diverged_at}; take "
-        f"another --seed or --accuracy-res"
-    )
-    return Outcome(status=Status.ERROR, reason=reason)
-
-
-def _trained(
-    job: Job,
-    case: Case,
-    recipe: Recipe,
-    dataset: ImageDataset,
-    result: Trained,
-    *,
-    samples: dict[str, list[float]],
-    details: dict[str, Any],
+def _outcome(
+    job: Job, case: Case, recipe: Recipe, dataset: ImageDataset, result: Trained, tested: _Tested
 ) -> Outcome:
     """The outcome of one training: what was tested, and all that any training says."""
     kept: dict[str, Any] = {}
@@ -119,7 +109,7 @@ def _trained(
     return Outcome(
         status=Status.OK,
         metrics=metrics,
-        samples={**samples, "train_images_per_s": [result.images_per_s]},
+        samples={**tested.samples, "train_images_per_s": [result.images_per_s]},
         details={
             "tokens": case_tokens(case),
             "dataset": job["data"],
@@ -134,7 +124,7 @@ def _trained(
             "weights_sha256": [result.weights_sha256],
             "data_sha256": result.data_sha256,
             "train_reproducible": reproducibility(case, recipe, result.not_deterministic),
-            **details,
+            **tested.details,
             **kept,
         },
     )
