@@ -1,7 +1,11 @@
-"""Verdicts of a gate: two stages of blocks, and BASE measured against itself inside.
+"""Verdicts of a gate: two stages of launches, and BASE measured against itself inside.
 
-A block is three processes of one case: of BASE, of HEAD, and of BASE again (the null). The
-first stage screens all cases. What looks changed there is measured again, and the verdict is
+A launch is one start of three fork servers, for BASE, for HEAD, and for BASE again (the null),
+and what their processes gave of a case. It is the unit of all intervals and tests: processes of
+one server share its memory layout, by which equal code differs by a percent or two for as long
+as the server lives, so that more processes of it say no more than a few.
+
+The first stage screens all cases. What looks changed there is measured again, and the verdict is
 from that second stage alone: since no sample that aroused the suspicion is used to confirm it,
 its p-values hold however the suspects were chosen, and false discoveries are controlled
 (Benjamini and Hochberg) over the suspects only. With equal code the chance that any case of a
@@ -30,8 +34,8 @@ from paca_bench.units import significant
 
 # Half of it is the chance of a false alarm in a gate that has suspects, as a noisy machine's has.
 Q = 0.01
-# Fewer decide nothing: of six blocks of three the smallest p is 0.0014.
-MIN_BLOCKS = 6
+# Fewer decide nothing: of six launches the smallest p is 0.0014.
+MIN_LAUNCHES = 6
 # A change that screening rules out with this confidence is not looked for any longer.
 DISMISSED = 0.99
 # Screening suspects a case from this share of the threshold on, and so many errors from 1.
@@ -39,17 +43,17 @@ SUSPECT_SHARE = 0.5
 SUSPECT_ERRORS = 1.5
 # From so many errors on, beyond the threshold, it is suspected before screening ends.
 CLEAR_ERRORS = 3.0
-# The second stage's least number: what a few blocks of the first say of the noise may be wrong
-# by half, as where it comes in bursts.
-CONFIRMING_BLOCKS = 40
+# The second stage's least number: what the first says of the noise may be wrong by half, as
+# where it comes in bursts.
+CONFIRMING_LAUNCHES = 8
 
 Triple = tuple[float, float, float]
-"""Seconds of a block: of BASE, of HEAD, of BASE again."""
+"""Seconds of BASE, of HEAD, of BASE again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The blocks of one case, in the order taken."""
+    """The launches of one case, in the order taken, each by what is typical of its blocks."""
 
     screening: Sequence[Triple]
     confirming: Sequence[Triple] = ()
@@ -61,8 +65,8 @@ class Stages:
 
     @property
     def is_confirmed(self) -> bool:
-        """True if there were enough blocks of the second stage."""
-        return len(self.confirming) >= MIN_BLOCKS
+        """True if there were enough launches of the second stage."""
+        return len(self.confirming) >= MIN_LAUNCHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +75,30 @@ class Verdict:
 
     Attributes:
         judgement: as of a comparison; NEW is HEAD.
-        null: BASE over itself, in logs, in the same blocks.
+        null: BASE over itself, in logs, in the same launches.
         is_noisy: BASE differs from itself beyond the threshold.
         is_confirmed: the verdict is from the second stage.
-        blocks: how many it is from.
+        launches: how many it is from.
     """
 
     judgement: Judgement
     null: Shift
     is_noisy: bool
     is_confirmed: bool
-    blocks: int
+    launches: int
+
+
+def typical(blocks: Sequence[Triple]) -> Triple:
+    """What a launch says of its arms: as far apart as their pairs are in the middle block.
+
+    A block is three processes in a row, and what the machine does in the meantime is common to
+    them: so the medians are of differences within blocks, a pair of arms at a time, and each
+    arm's mean difference to all three is what it gets.
+    """
+    logs = np.log(np.asarray(blocks, dtype=float))
+    apart = np.median(logs[:, :, None] - logs[:, None, :], axis=0)
+    base, head, again = np.exp(np.median(logs.mean(axis=1)) + apart.mean(axis=1))
+    return float(base), float(head), float(again)
 
 
 def head_blocks(triples: Sequence[Triple]) -> Blocks:
@@ -98,14 +115,14 @@ def null_blocks(triples: Sequence[Triple]) -> Blocks:
 
 def is_fine(triples: Sequence[Triple], limit: float) -> bool:
     """True if screening has ruled out a change beyond ``limit`` (a logarithm), either way."""
-    if len(triples) < MIN_BLOCKS:
+    if len(triples) < MIN_LAUNCHES:
         return False
     return shift(head_blocks(triples), DISMISSED).within <= limit
 
 
 def is_suspect(triples: Sequence[Triple], limit: float, *, at_end: bool) -> bool:
     """True if the case is to be measured again: clearly changed, or, at the end, perhaps."""
-    if len(triples) < MIN_BLOCKS:
+    if len(triples) < MIN_LAUNCHES:
         return False
     found = shift(head_blocks(triples))
     errors = abs(found.value) / found.error if found.error else math.inf
@@ -115,26 +132,26 @@ def is_suspect(triples: Sequence[Triple], limit: float, *, at_end: bool) -> bool
     return abs(found.value) > limit and errors > CLEAR_ERRORS
 
 
-def blocks_to_confirm(triples: Sequence[Triple], limit: float) -> int:
-    """Blocks whose error would be small against what screening found, or against the limit.
+def launches_to_confirm(triples: Sequence[Triple], limit: float) -> int:
+    """Launches whose error would be small against what screening found, or against the limit.
 
     From the first stage alone, so that the second one's data do not decide how many they are.
     """
     found = shift(head_blocks(triples))
     wanted = max((abs(found.value) - limit) / 4, limit / 8, 1e-6)
-    return max(math.ceil(len(triples) * (found.error / wanted) ** 2), CONFIRMING_BLOCKS)
+    return max(math.ceil(len(triples) * (found.error / wanted) ** 2), CONFIRMING_LAUNCHES)
 
 
 def judge(cases: Sequence[Stages], threshold: float, q: float = Q) -> list[Verdict]:
-    """Judge all cases of a gate; each has at least two blocks.
+    """Judge all cases of a gate; each has at least two launches.
 
     Args:
-        cases: the blocks of each.
+        cases: the launches of each.
         threshold: the smallest relative change that matters (0.02: 2%).
         q: false discovery rate over the suspects, two-sided.
 
     Raises:
-        SpecError: a threshold below 0, ``q`` outside 0 to 1, or fewer than two blocks.
+        SpecError: a threshold below 0, ``q`` outside 0 to 1, or fewer than two launches.
     """
     if not 0 <= threshold < math.inf:
         raise SpecError(f"a threshold must be 0 or more (0.02 is 2%), given: {threshold}")
@@ -144,8 +161,10 @@ def judge(cases: Sequence[Stages], threshold: float, q: float = Q) -> list[Verdi
     ps = [exchange_p(head_blocks(case.deciding)) for case in cases]
     suspects = [i for i, case in enumerate(cases) if case.is_confirmed]
     adjusted = dict(zip(suspects, adjusted_p_values([ps[i] for i in suspects]), strict=True))
-    nulls = [shift(null_blocks(case.deciding), CONFIDENCE) for case in cases]
-    null_ps = adjusted_p_values([exchange_p(null_blocks(case.deciding)) for case in cases])
+    # Of both stages: nothing was chosen by the null, and more launches see more.
+    all_nulls = [null_blocks([*case.screening, *case.confirming]) for case in cases]
+    nulls = [shift(null, CONFIDENCE) for null in all_nulls]
+    null_ps = adjusted_p_values([exchange_p(null) for null in all_nulls])
     verdicts = []
     for i, case in enumerate(cases):
         is_noisy = null_ps[i] <= q and abs(nulls[i].value) > limit
@@ -177,12 +196,12 @@ def _change(
     text = f"{100 * math.expm1(limit):.3g}%"
     if is_noisy:
         return Change.INCONCLUSIVE, (
-            f"noisy: BASE against itself gives {_ratio(null)} in the same blocks, beyond the "
+            f"noisy: BASE against itself gives {_ratio(null)} in the same launches, beyond the "
             f"threshold of {text}; measure on a quieter machine, see paca-bench doctor"
         )
-    if len(case.deciding) < MIN_BLOCKS:
+    if len(case.deciding) < MIN_LAUNCHES:
         return Change.INCONCLUSIVE, (
-            f"the budget was enough for {len(case.deciding)} blocks, {MIN_BLOCKS} are the "
+            f"the budget was enough for {len(case.deciding)} launches, {MIN_LAUNCHES} are the "
             f"fewest that decide; raise --budget"
         )
     significant_change = adjusted_p is not None and adjusted_p <= q
@@ -214,19 +233,19 @@ def _ratio(found: Shift) -> str:
 
 
 def _estimate(case: Stages, found: Shift) -> Estimate:
-    blocks = len(case.deciding)
+    launches = len(case.deciding)
     stage = "second" if case.is_confirmed else "first"
     return Estimate(
         value=math.exp(found.value),
         low=math.exp(found.low),
         high=math.exp(found.high),
-        method=f"{CONFIDENCE:.0%} Huber shift over {blocks} blocks of the {stage} stage",
-        units=3 * blocks,
-        samples=3 * blocks,
+        method=f"{CONFIDENCE:.0%} Huber shift over {launches} launches of the {stage} stage",
+        units=3 * launches,
+        samples=3 * launches,
     )
 
 
 def _detectable(found: Shift, limit: float, level: float) -> float:
-    """The log ratio that blocks of this spread call ``slower`` with probability ``POWER``."""
+    """The log ratio that launches of this spread call ``slower`` with probability ``POWER``."""
     test = float(special.ndtri(1 - level / 2)) * found.error
     return max(test, limit) + float(special.ndtri(POWER)) * found.error

@@ -107,7 +107,7 @@ def _latency_sentences(comparison: Comparison) -> Iterator[str]:
     threshold = comparison.rules.get(LATENCY)
     limit = f"the limit is {threshold}" if threshold else "no rule is about it"
     over = (
-        ("blocks of processes", "suspects")
+        ("launches of fresh servers", "suspects")
         if comparison.interleaved
         else ("processes", "all cases")
     )

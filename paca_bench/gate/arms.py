@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
@@ -39,13 +40,15 @@ class Arms:
         self._specs = specs
         self._cases = cases
         self._make_pool = make_pool
+        self._starts = 0
 
     @contextmanager
     def start(self) -> Iterator[Measure]:
-        """See ``stages.Start``."""
+        """See ``stages.Start``; in an order of its own each time, as the last may be worse off."""
+        self._starts += 1
         with ExitStack() as stack:
             run: dict[str, Execute] = {}
-            for arm, name in _SIDES.items():
+            for arm, name in random.Random(self._starts).sample([*_SIDES.items()], len(_SIDES)):
                 pool: AbstractContextManager[WorkerPool] = self._make_pool(
                     self._sides[name], self._specs[name]
                 )

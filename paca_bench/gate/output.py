@@ -37,17 +37,18 @@ def _sentences(gate: Gate) -> Iterator[str]:
 
 
 def _measured(gate: Gate) -> Iterator[str]:
-    blocks = sorted(verdict.blocks for verdict in gate.verdicts.values())
+    launches = sorted(verdict.launches for verdict in gate.verdicts.values())
     yield (
-        f"Both sides were measured in turns, in blocks of a process each of BASE, NEW and BASE "
-        f"again: {statistics.median_low(blocks)} blocks behind the middle case, {blocks[0]} "
-        f"behind the least measured one; {format_seconds(gate.measured_s)} of a budget of "
-        f"{format_seconds(gate.budget_s)}; seed {gate.seed}."
+        f"Both sides were measured in turns, a process each of BASE, NEW and BASE again, in "
+        f"servers that were started anew again and again: {statistics.median_low(launches)} "
+        f"launches behind the middle case, {launches[0]} behind the least measured one; "
+        f"{format_seconds(gate.measured_s)} of a budget of {format_seconds(gate.budget_s)}; "
+        f"seed {gate.seed}."
     )
     if confirmed := sum(verdict.is_confirmed for verdict in gate.verdicts.values()):
         yield (
             f"{cases(confirmed).capitalize()} looked changed at first and got a second stage, of "
-            f"fresh processes; what is said of them is from that alone."
+            f"fresh launches; what is said of them is from that alone."
         )
 
 
@@ -65,7 +66,7 @@ def _null(gate: Gate) -> str:
         else "which is no more than chance"
     )
     return (
-        f"BASE against itself in the same blocks differs by up to "
+        f"BASE against itself in the same launches differs by up to "
         f"{significant(100 * math.expm1(largest), 2)}%, {found}."
     )
 
@@ -101,7 +102,7 @@ def gate_json(gate: Gate) -> dict[str, Any]:
                     "null_high": math.exp(verdict.null.high),
                     "noisy": verdict.is_noisy,
                     "confirmed": verdict.is_confirmed,
-                    "blocks": verdict.blocks,
+                    "launches": verdict.launches,
                 }
                 for key, verdict in gate.verdicts.items()
             },

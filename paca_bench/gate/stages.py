@@ -1,12 +1,13 @@
-"""Two stages of blocks under one budget: all cases are screened, suspects are confirmed.
+"""Two stages of launches under one budget: all cases are screened, suspects are confirmed.
 
-A block of a case is three processes in a row: of BASE, of HEAD and of BASE again, each from a
-fork server of its own, in an order drawn from the seed; the case's next block has them the
-other way round (A B A', then A' B A), so that a drift takes from both sides what it gives.
-Cases are shuffled anew in each round of blocks. Half of what is left of the budget goes to
-screening; a case leaves it once a change is ruled out, or is plain. What looks changed is then
-measured in fresh processes of servers started anew, since those of one server share its memory
-layout, and as often as the first stage says is needed.
+A launch starts three fork servers, of BASE, of HEAD and of BASE again, and takes blocks of the
+cases in them. A block of a case is a process of each server in a row, in an order drawn from the
+seed; the case's next block has them the other way round (A B A', then A' B A), so that a drift
+takes from both sides what it gives. Cases are shuffled anew in each round of blocks. Half of what
+is left of the budget goes to screening, over several launches, as what processes of one server
+have in common would pass for a change; a case leaves it once a change is ruled out, or is plain.
+What looks changed is then measured in further launches, as many as the first stage says are
+needed.
 """
 
 from __future__ import annotations
@@ -15,21 +16,23 @@ import math
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
 
 from paca_bench.analyse.blocks import shift
 from paca_bench.analyse.gate import (
-    MIN_BLOCKS,
+    CONFIRMING_LAUNCHES,
+    MIN_LAUNCHES,
     Stages,
     Triple,
-    blocks_to_confirm,
     head_blocks,
     is_fine,
     is_suspect,
+    launches_to_confirm,
+    typical,
 )
 from paca_bench.record import Status
 from paca_bench.units import format_seconds
@@ -43,8 +46,10 @@ _START_S = 0.05
 # Long enough for several samples of a call, and not longer: many processes say more than long
 # ones, as they differ more than the samples of one.
 _LEAST_SLICE_S, _LONGEST_SLICE_S, _CALLS = 0.05, 0.5, 8
-# An interval needs two blocks, whatever the budget says.
-_LEAST_BLOCKS = 2
+# An interval needs two launches, whatever the budget says.
+_LEAST_LAUNCHES = 2
+# More blocks of a case in one launch would say little more.
+_MOST_BLOCKS = 6
 
 
 class Measure(Protocol):
@@ -56,6 +61,9 @@ class Measure(Protocol):
 
 Start = Callable[[], AbstractContextManager[Measure]]
 """Starts fresh fork servers, one an arm."""
+
+Block = Mapping[str, Outcome]
+"""Each arm -> its process's outcome."""
 
 
 class State(Enum):
@@ -75,7 +83,7 @@ class CaseRun:
     Attributes:
         index: of the case.
         state: where it stands.
-        screening, confirming: blocks, each arm -> its process's outcome.
+        screening, confirming: the blocks of each launch.
         checked: the outcomes of the first process of each side, which checked the result and
             is not counted.
         failures: side -> the outcome that ended it.
@@ -83,20 +91,24 @@ class CaseRun:
 
     index: int
     state: State = State.OPEN
-    screening: list[Mapping[str, Outcome]] = field(default_factory=list)
-    confirming: list[Mapping[str, Outcome]] = field(default_factory=list)
+    screening: list[list[Block]] = field(default_factory=list)
+    confirming: list[list[Block]] = field(default_factory=list)
     checked: dict[str, Outcome] = field(default_factory=dict)
     failures: dict[str, Outcome] = field(default_factory=dict)
 
     @property
     def stages(self) -> Stages:
-        """The medians, for the verdict."""
+        """What is typical of each launch, for the verdict."""
         return Stages(_triples(self.screening), _triples(self.confirming))
+
+    @property
+    def blocks(self) -> list[Block]:
+        """All blocks, in the order taken."""
+        return [block for launch in (*self.screening, *self.confirming) for block in launch]
 
     def outcomes(self, *arms: str) -> list[Outcome]:
         """All counted processes of ``arms``, in the order of their blocks."""
-        blocks = [*self.screening, *self.confirming]
-        return [block[arm] for block in blocks for arm in arms]
+        return [block[arm] for block in self.blocks for arm in arms]
 
     @property
     def slice_s(self) -> float:
@@ -110,14 +122,16 @@ class CaseRun:
     @property
     def block_s(self) -> float:
         """Seconds that the next block is expected to take."""
-        blocks = [*self.screening, *self.confirming]
-        if blocks:
+        if blocks := self.blocks:
             return sum(outcome.seconds for outcome in blocks[-1].values())
         return len(ARMS) * (self.slice_s + _START_S)
 
 
-def _triples(blocks: Sequence[Mapping[str, Outcome]]) -> list[Triple]:
-    return [(_median(b[BASE]), _median(b[HEAD]), _median(b[NULL])) for b in blocks]
+def _triples(launches: Sequence[Sequence[Block]]) -> list[Triple]:
+    return [
+        typical([(_median(b[BASE]), _median(b[HEAD]), _median(b[NULL])) for b in blocks])
+        for blocks in launches
+    ]
 
 
 def _median(outcome: Outcome) -> float:
@@ -161,77 +175,57 @@ class TwoStages:
     def run(self) -> list[CaseRun]:
         """Both stages, again and again while cases are open and time is left."""
         left = self._budget_s
-        first = True
-        while opened := self._in(State.OPEN):
-            with self._ready(opened) as measure:
-                begin = self._clock()
-                if first:
-                    self._check(measure, opened)
-                self._screen(measure, begin + left)
-            first = False
-            left -= self._clock() - begin
-            suspects = self._affordable(self._in(State.SUSPECT), left)
+        while self._in(State.OPEN):
+            left = self._screen(left)
+            suspects = self._affordable(left)
             if not suspects:
                 break
-            with self._ready(suspects) as measure:
-                begin = self._clock()
-                self._confirm(measure, suspects, begin + left)
-            left -= self._clock() - begin
+            left = self._confirm(suspects, left)
         self.seconds = self._budget_s - left
         return self.cases
 
     def _in(self, state: State) -> list[CaseRun]:
         return [case for case in self.cases if case.state is state]
 
-    @contextmanager
-    def _ready(self, cases: Sequence[CaseRun]) -> Iterator[Measure]:
-        """Servers that have all forked once; neither that nor their start is counted."""
-        with self._start() as measure:
-            for arm in ARMS:
-                measure(arm, cases[0].index, slice_s=_LEAST_SLICE_S, check=False, number=0)
-            yield measure
+    def _screen(self, left: float) -> float:
+        """Launches of the open cases in half of the time that is left, and again half of it.
 
-    def _check(self, measure: Measure, cases: Sequence[CaseRun]) -> None:
-        """Look whether each side's result is right, and how long a call takes."""
-        for case in self._shuffled(cases, "check"):
-            for arm in (BASE, HEAD):
-                outcome = measure(arm, case.index, slice_s=_LEAST_SLICE_S, check=True, number=0)
-                case.checked[arm] = outcome
-                self._keep_failure(case, arm, outcome)
-
-    def _screen(self, measure: Measure, end: float) -> None:
-        """Rounds over the open cases, half of what is left and again half of it.
-
-        Until there are suspects that can be confirmed, or no time for another block.
+        Until there are suspects that can be confirmed, or no time for another launch; what is
+        then left.
         """
         self._say(f"screening {len(self._in(State.OPEN))} cases")
+        reserved = left * (1 - SCREENING_SHARE)
+        each = left * SCREENING_SHARE / MIN_LAUNCHES
         while opened := self._in(State.OPEN):
-            until = self._clock() + SCREENING_SHARE * (end - self._clock())
-            before = self._rounds
-            while opened and self._round(measure, opened, until, confirming=False):
+            least = sum(case.block_s for case in opened)
+            is_due = any(len(case.screening) < _LEAST_LAUNCHES for case in opened)
+            if is_due or left - least >= reserved:
+                left -= self._launch(opened, min(each, left - reserved), confirming=False)
                 self._sort(opened, at_end=False)
-                opened = self._in(State.OPEN)
+                continue
             self._sort(opened, at_end=True)
-            suspects = self._affordable(self._in(State.SUSPECT), end - self._clock())
-            if suspects or self._rounds == before:
-                return
+            if self._affordable(left) or left < least:
+                break
+            reserved = left * (1 - SCREENING_SHARE)
+            if left - least < reserved:
+                reserved = 0.0
+        return left
 
     def _sort(self, opened: Sequence[CaseRun], *, at_end: bool) -> None:
-        """Say of each case whether it is fine or suspect by now, after blocks both ways round."""
+        """Say of each case whether it is fine or suspect by now."""
         for case in opened:
-            if len(case.screening) % 2 and not at_end:
-                continue
             triples = case.stages.screening
-            if is_fine(triples, self._limit):
+            if case.state is State.OPEN and is_fine(triples, self._limit):
                 case.state = State.FINE
-            elif is_suspect(triples, self._limit, at_end=at_end):
+            elif case.state is State.OPEN and is_suspect(triples, self._limit, at_end=at_end):
                 case.state = State.SUSPECT
 
-    def _affordable(self, suspects: Sequence[CaseRun], left: float) -> list[CaseRun]:
+    def _affordable(self, left: float) -> list[CaseRun]:
         """The plainest suspects, as many as can be confirmed in ``left`` seconds."""
         chosen = []
-        for case in sorted(suspects, key=self._errors, reverse=True):
-            seconds = 2 * MIN_BLOCKS * case.block_s
+        for case in sorted(self._in(State.SUSPECT), key=self._errors, reverse=True):
+            # A block and its mirror image in each launch.
+            seconds = 2 * CONFIRMING_LAUNCHES * case.block_s
             if seconds <= left:
                 left -= seconds
                 chosen.append(case)
@@ -241,55 +235,89 @@ class TwoStages:
         found = shift(head_blocks(case.stages.screening))
         return abs(found.value) / found.error if found.error else math.inf
 
-    def _confirm(self, measure: Measure, suspects: Sequence[CaseRun], end: float) -> None:
-        """The second stage: as many blocks as the first one says, while there is time."""
+    def _confirm(self, suspects: Sequence[CaseRun], left: float) -> float:
+        """The second stage: as many launches as the first one says, while there is time.
+
+        What is then left.
+        """
         wanted = {
-            case.index: blocks_to_confirm(case.stages.screening, self._limit) for case in suspects
+            case.index: launches_to_confirm(case.stages.screening, self._limit) for case in suspects
         }
         self._say(
-            f"confirming {len(suspects)} suspected cases in fresh processes, "
-            f"{format_seconds(end - self._clock())} left"
+            f"confirming {len(suspects)} suspected cases in fresh launches, "
+            f"{format_seconds(left)} left"
         )
-        while todo := [c for c in suspects if len(c.confirming) < wanted[c.index]]:
-            todo = [case for case in todo if not case.failures]
-            if not self._round(measure, todo, end, confirming=True):
+        each = left / CONFIRMING_LAUNCHES
+        while todo := [
+            case
+            for case in suspects
+            if not case.failures and len(case.confirming) < wanted[case.index]
+        ]:
+            if sum(case.block_s for case in todo) > left:
                 break
+            left -= self._launch(todo, min(each, left), confirming=True)
         for case in suspects:
             if case.state is State.SUSPECT:
                 case.state = State.DONE
+        return left
 
-    def _round(
-        self, measure: Measure, cases: Sequence[CaseRun], until: float, *, confirming: bool
-    ) -> bool:
-        """A block of each case in a new order; False if there was no time for any."""
-        number = self._rounds + 1
-        ran = False
-        for case in self._shuffled(cases, f"round {number}"):
-            blocks = case.confirming if confirming else case.screening
-            must = not confirming and len(blocks) < _LEAST_BLOCKS
-            if self._clock() + case.block_s <= until or must:
-                self._block(measure, case, blocks, number)
-                ran = True
-        self._rounds += ran
-        return ran
+    def _launch(self, cases: Sequence[CaseRun], seconds: float, *, confirming: bool) -> float:
+        """Start servers and take a block of each case, and more while ``seconds`` last.
+
+        Returns:
+            What it took without the start.
+        """
+        taken: dict[int, list[Block]] = {case.index: [] for case in cases}
+        with self._start() as measure:
+            self._warm(measure, cases[0])
+            begin = self._clock()
+            self._check(measure, [case for case in cases if not case.checked])
+            until = self._clock() + seconds
+            for number in range(_MOST_BLOCKS):
+                self._rounds += 1
+                for case in self._shuffled(cases, f"round {self._rounds}"):
+                    fits = not number or self._clock() + case.block_s <= until
+                    if fits and not case.failures:
+                        self._block(measure, case, taken[case.index], confirming)
+            spent = self._clock() - begin
+        for case in cases:
+            if blocks := taken[case.index]:
+                (case.confirming if confirming else case.screening).append(blocks)
+        return spent
+
+    def _warm(self, measure: Measure, case: CaseRun) -> None:
+        """Let all servers fork once; neither that nor their start is counted."""
+        order = random.Random(f"{self._seed} warm {self._rounds}").sample(ARMS, len(ARMS))
+        for arm in order:
+            measure(arm, case.index, slice_s=_LEAST_SLICE_S, check=False, number=0)
+
+    def _check(self, measure: Measure, cases: Sequence[CaseRun]) -> None:
+        """Look whether each side's result is right, and how long a call takes."""
+        for case in self._shuffled(cases, "check"):
+            for arm in (BASE, HEAD):
+                outcome = measure(arm, case.index, slice_s=_LEAST_SLICE_S, check=True, number=0)
+                case.checked[arm] = outcome
+                self._keep_failure(case, arm, outcome)
 
     def _block(
-        self, measure: Measure, case: CaseRun, blocks: list[Mapping[str, Outcome]], number: int
+        self, measure: Measure, case: CaseRun, blocks: list[Block], confirming: bool
     ) -> None:
         """Three processes in a row; a case that fails in one of them is measured no further."""
         done = {}
-        for arm in self._order(case, len(blocks)):
-            outcome = measure(arm, case.index, slice_s=case.slice_s, check=False, number=number)
+        for arm in self._order(case, len(blocks), confirming):
+            outcome = measure(
+                arm, case.index, slice_s=case.slice_s, check=False, number=self._rounds
+            )
             if self._keep_failure(case, arm, outcome):
                 return
             done[arm] = outcome
         blocks.append(done)
 
-    def _order(self, case: CaseRun, block: int) -> list[str]:
-        """A random order, and for the next block of the case its mirror image."""
-        stage = "confirming" if case.state is State.SUSPECT else "screening"
-        order = list(ARMS)
-        random.Random(f"{self._seed} {case.index} {stage} {block // 2}").shuffle(order)
+    def _order(self, case: CaseRun, block: int, confirming: bool) -> list[str]:
+        """A random order, and for the next block of the launch its mirror image."""
+        launch = len(case.confirming if confirming else case.screening)
+        place = f"{case.index} {confirming} {launch} {block // 2}"
+        order = random.Random(f"{self._seed} {place}").sample(ARMS, len(ARMS))
         return order[::-1] if block % 2 else order
 
     def _keep_failure(self, case: CaseRun, arm: str, outcome: Outcome) -> bool:

@@ -1,4 +1,4 @@
-"""Verdicts from two stages of blocks."""
+"""Verdicts from two stages of launches."""
 
 import math
 
@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from paca_bench.analyse.compare import Change
 from paca_bench.analyse.gate import (
-    CONFIRMING_BLOCKS,
-    MIN_BLOCKS,
+    CONFIRMING_LAUNCHES,
+    MIN_LAUNCHES,
     Stages,
-    blocks_to_confirm,
     is_fine,
     is_suspect,
     judge,
+    launches_to_confirm,
+    typical,
 )
 from paca_bench.errors import SpecError
 
@@ -68,12 +69,12 @@ def test_equal_code_is_same_once_the_interval_is_within_the_threshold():
     assert "--budget" in wide.reason or "looks changed" in wide.reason
 
 
-def test_few_blocks_decide_nothing():
-    few = Stages(triples(MIN_BLOCKS - 1, 1.5, spread=1e-4))
+def test_few_launches_decide_nothing():
+    few = Stages(triples(MIN_LAUNCHES - 1, 1.5, spread=1e-4))
     assert one(few).change is Change.INCONCLUSIVE
-    assert f"{MIN_BLOCKS} are the fewest" in one(few).reason
+    assert f"{MIN_LAUNCHES} are the fewest" in one(few).reason
     # A second stage that was cut off early is none.
-    short = Stages(triples(12), triples(MIN_BLOCKS - 1, 1.5))
+    short = Stages(triples(12), triples(MIN_LAUNCHES - 1, 1.5))
     assert one(short).change is Change.SAME
 
 
@@ -109,7 +110,7 @@ def test_adding_a_case_never_changes_anothers_ratio(ratios, seed):
 @settings(deadline=None, max_examples=15)
 @given(st.sampled_from([1.0, 1.01, 1.05, 1.3]), st.sampled_from([0, 12]), st.integers(0, 99))
 def test_swapping_the_sides_flips_the_verdict(ratio, confirming, seed):
-    """HEAD's latencies as BASE's: exact where both BASE processes of a block agree."""
+    """HEAD's latencies as BASE's: exact where both BASE arms of a launch agree."""
 
     def swapped(rows):
         return [(head, base, head) for base, head, _ in rows]
@@ -144,15 +145,15 @@ def test_screening_lets_go_of_the_fine_and_keeps_the_rest():
     doubtful = triples(12, 1.015, spread=0.02, seed=3)
     assert not is_fine(doubtful, LIMIT)
     assert not is_suspect(doubtful, LIMIT, at_end=False)
-    for few in (triples(MIN_BLOCKS - 1, 1.5), triples(MIN_BLOCKS - 1)):
+    for few in (triples(MIN_LAUNCHES - 1, 1.5), triples(MIN_LAUNCHES - 1)):
         assert not is_fine(few, LIMIT)
         assert not is_suspect(few, LIMIT, at_end=True)
 
 
-def test_a_plain_change_takes_few_blocks_and_a_small_one_many():
-    plain = blocks_to_confirm(triples(12, 1.5), LIMIT)
-    small = blocks_to_confirm(triples(12, 1.021, spread=0.02), LIMIT)
-    assert CONFIRMING_BLOCKS == plain < small
+def test_a_plain_change_takes_few_launches_and_a_small_one_many():
+    plain = launches_to_confirm(triples(12, 1.5), LIMIT)
+    small = launches_to_confirm(triples(12, 1.021, spread=0.02), LIMIT)
+    assert CONFIRMING_LAUNCHES == plain < small
 
 
 def test_what_cannot_be_judged():
@@ -161,3 +162,20 @@ def test_what_cannot_be_judged():
     with pytest.raises(SpecError, match="q must lie"):
         judge([stages()], 0.02, q=0)
     assert judge([], 0.02) == []
+
+
+def test_a_launch_is_the_middle_of_its_blocks_whatever_the_machine_did_between_them():
+    assert typical([(1.0, 1.05, 1.01)]) == pytest.approx((1.0, 1.05, 1.01))
+    # Twice as slow for a while, and one process that was slow by itself.
+    blocks = [(1.0, 1.05, 1.0), (2.0, 2.1, 2.0), (1.0, 1.05, 3.0)]
+    base, head, again = typical(blocks)
+    assert head / base == pytest.approx(1.05)
+    assert again / base == pytest.approx(1.0)
+
+
+@given(st.permutations(range(3)), st.integers(0, 99))
+def test_no_arm_of_a_launch_is_special(order, seed):
+    blocks = triples(5, spread=0.1, seed=seed)
+    there = typical(blocks)
+    back = typical([tuple(block[i] for i in order) for block in blocks])
+    assert back == pytest.approx(tuple(there[i] for i in order))

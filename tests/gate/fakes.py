@@ -13,18 +13,20 @@ from paca_bench.gate.stages import HEAD, Measure
 from paca_bench.record import Status
 from paca_bench.workers import Outcome
 
-START_S = 4.0
+START_S = 5.0
 
 
 @dataclass(frozen=True)
 class Noise:
     """How processes differ, in logs.
 
-    ``spread`` of all; ``gap``, by which a share ``slow`` of them is slower; ``drift`` of the
-    machine over a minute; ``burst``, by which the spread is multiplied in one block of five.
+    ``spread`` of all; ``server``, of what those of one server have in common; ``gap``, by which
+    a share ``slow`` of them is slower; ``drift`` of the machine over a minute; ``burst``, by
+    which the spread is multiplied in one block of five.
     """
 
     spread: float
+    server: float = 0.0
     gap: float = 0.0
     slow: float = 0.0
     drift: float = 0.0
@@ -32,6 +34,8 @@ class Noise:
 
     def __str__(self) -> str:
         parts = [f"CV {self.spread:.1%}"]
+        if self.server:
+            parts.append(f"servers {self.server:.1%}")
         if self.gap:
             parts.append(f"{self.slow:.0%} of processes {math.expm1(self.gap):.0%} slower")
         if self.drift:
@@ -59,9 +63,11 @@ class FakeArms:
     now: float = 0.0
     starts: int = 0
     log: list[tuple[str, int]] = field(default_factory=list)
+    begins: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng(self.seed)
+        self._servers: dict[tuple[str, int], float] = {}
 
     def clock(self) -> float:
         return self.now
@@ -69,6 +75,8 @@ class FakeArms:
     @contextmanager
     def start(self) -> Iterator[Measure]:
         self.starts += 1
+        self.begins.append(len(self.log))
+        self._servers.clear()
         self.now += START_S
         yield self._measure
 
@@ -77,7 +85,9 @@ class FakeArms:
         self.log.append((arm, case))
         if (arm, case) in self.fails:
             return self.fails[arm, case]
-        value = self.call_s(case) * math.exp(self._noise())
+        if (arm, case) not in self._servers:
+            self._servers[arm, case] = float(self._rng.normal(0, self.noise.server))
+        value = self.call_s(case) * math.exp(self._noise() + self._servers[arm, case])
         value *= {HEAD: self.slower, "null": self.null}.get(arm, {}).get(case, 1.0)
         return Outcome(status=Status.OK, samples={"latency_s": [value]}, seconds=self.process_s)
 

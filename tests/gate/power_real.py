@@ -71,8 +71,8 @@ def wilson(hits: int, trials: int) -> str:
 def by_mean(cases: Sequence[CaseRun]) -> list[bool]:
     """Whether one process of each side fails at mean:5%, for each case."""
     return [
-        statistics.mean(case.screening[0][HEAD].samples["latency_s"])
-        > 1.05 * statistics.mean(case.screening[0][BASE].samples["latency_s"])
+        statistics.mean(case.screening[0][0][HEAD].samples["latency_s"])
+        > 1.05 * statistics.mean(case.screening[0][0][BASE].samples["latency_s"])
         for case in cases
         if case.screening
     ]

@@ -103,7 +103,7 @@ def test_equal_code_is_clean(gated):
     assert found.exit_code == 0
     assert changes(found) == [Change.SAME] * 4
     assert headline(found.comparison) == "No regression found in 4 cases."
-    assert "BASE against itself in the same blocks differs by up to 0" in said(found)
+    assert "BASE against itself in the same launches differs by up to 0" in said(found)
     assert "Smallest slowdown that would have been found" in said(found)
     assert "seed 0" in said(found)
 

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from paca_bench.analyse.compare import Change
-from paca_bench.analyse.gate import MIN_BLOCKS, judge
+from paca_bench.analyse.gate import CONFIRMING_LAUNCHES, MIN_LAUNCHES, judge
 from paca_bench.gate.stages import ARMS, BASE, HEAD, NULL, State, TwoStages
 from paca_bench.record import Status
 from paca_bench.workers import Outcome
@@ -30,16 +30,16 @@ def changes(done):
 
 
 def blocks_of(arms, cases):
-    """The log after warming and checking: blocks of three processes of one case."""
-    counted = arms.log[len(ARMS) + 2 * cases :]
+    """The first launch after warming and checking: blocks of three processes of one case."""
+    counted = arms.log[len(ARMS) + 2 * cases : arms.begins[1]]
     return [counted[i : i + 3] for i in range(0, len(counted), 3)]
 
 
 def test_a_block_is_one_process_of_each_arm_and_the_next_one_is_its_mirror_image():
     arms = FakeArms(Noise(0.05))
-    measure(arms, cases=3, budget_s=20)
+    measure(arms, cases=3, budget_s=200)
     orders = {}
-    for block in blocks_of(arms, 3)[: 3 * 6]:
+    for block in blocks_of(arms, 3):
         assert len({case for _, case in block}) == 1
         assert sorted(arm for arm, _ in block) == sorted(ARMS)
         orders.setdefault(block[0][1], []).append([arm for arm, _ in block])
@@ -52,7 +52,7 @@ def test_a_block_is_one_process_of_each_arm_and_the_next_one_is_its_mirror_image
 def test_cases_are_shuffled_in_each_round_and_the_seed_repeats_it():
     def cases_in_order(seed):
         arms = FakeArms(Noise(0.05))
-        measure(arms, cases=6, budget_s=20, seed=seed)
+        measure(arms, cases=6, budget_s=120, seed=seed)
         return [block[0][1] for block in blocks_of(arms, 6)]
 
     first = cases_in_order(1)
@@ -66,18 +66,26 @@ def test_equal_code_on_a_steady_machine_ends_early_and_needs_no_second_stage():
     arms = FakeArms(Noise(0.003))
     stages, done = measure(arms, budget_s=120)
     assert changes(done) == [Change.SAME] * 4
-    assert arms.starts == 1
-    assert stages.seconds < 20
+    assert arms.starts == MIN_LAUNCHES
+    assert stages.seconds < 60
     assert not any(case.confirming for case in done)
 
 
-def test_a_suspect_is_measured_again_in_servers_started_anew_and_alone():
+def test_a_suspect_is_measured_again_in_further_launches_and_alone():
     arms = FakeArms(Noise(0.003), slower={2: 1.1})
     stages, done = measure(arms, budget_s=120)
     assert changes(done) == [Change.SAME, Change.SAME, Change.SLOWER, Change.SAME]
-    assert arms.starts == 2
-    assert [bool(case.confirming) for case in done] == [False, False, True, False]
-    assert stages.seconds < 60
+    assert arms.starts == MIN_LAUNCHES + CONFIRMING_LAUNCHES
+    launches = [len(case.confirming) for case in done]
+    assert launches == [0, 0, CONFIRMING_LAUNCHES, 0]
+    assert stages.seconds < 90
+
+
+def test_what_the_processes_of_a_server_have_in_common_is_no_change():
+    """Equal code, servers that differ by as much as the threshold, and no other noise."""
+    for seed in range(20):
+        arms = FakeArms(Noise(0.001, server=0.02), seed=seed)
+        assert Change.SLOWER not in changes(measure(arms, budget_s=120, seed=seed)[1])
 
 
 def test_swapping_the_sides_flips_the_verdicts():
@@ -104,7 +112,7 @@ def test_the_budget_bounds_the_measuring(budget_s):
 
 def test_too_small_a_budget_still_gives_each_case_an_interval_and_decides_nothing():
     _, done = measure(FakeArms(slower={0: 2.0}), budget_s=0.1)
-    assert [len(case.screening) for case in done] == [2] * 4
+    assert [[len(blocks) for blocks in case.screening] for case in done] == [[1, 1]] * 4
     assert set(changes(done)) == {Change.INCONCLUSIVE}
 
 
@@ -115,7 +123,7 @@ def test_time_goes_where_it_is_uncertain():
     quiet_noise = arms._noise
     arms._noise = lambda: (noisy._noise if arms.log[-1][1] == 1 else quiet_noise)()
     _, done = measure(arms, budget_s=60)
-    counts = [len(case.screening) + len(case.confirming) for case in done]
+    counts = [len(case.blocks) for case in done]
     assert counts[1] > 5 * max(counts[0], *counts[2:])
 
 
@@ -138,7 +146,7 @@ def test_a_case_that_crashes_is_measured_no_further_and_the_others_are(arm, side
     assert done[1].failures == {side: CRASH}
     assert done[1].state is State.FAILED
     assert Counter(arms.log)[arm, 1] <= 2
-    assert all(len(done[i].screening) >= MIN_BLOCKS for i in (0, 2, 3))
+    assert all(len(done[i].screening) >= MIN_LAUNCHES for i in (0, 2, 3))
 
 
 def test_a_wrong_result_of_both_sides_is_kept_for_both():
