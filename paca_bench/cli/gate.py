@@ -60,7 +60,9 @@ def gate(
     threads: Threads = None,
     timeout: Annotated[Text, option("Longest time of one process.  [default: 5m]")] = None,
     seed: Annotated[Text, option("Of order, weights and inputs.  [default: 0]")] = None,
-    budget: Annotated[Text, option("Time to measure latencies, starts of workers not counted: 90s, 5m.  [default: 2m]")] = None,
+    budget: Annotated[
+        Text, option("Time to measure, starts of workers not counted: 90s, 5m.  [default: 2m]")
+    ] = None,
     plugin: Plugins = None,
     fail_on: Annotated[
         Text, option("What fails.  [default: latency>2%,macs>0,params>0,memory>1%]")
