@@ -43,9 +43,11 @@ SUSPECT_SHARE = 0.5
 SUSPECT_ERRORS = 1.5
 # From so many errors on, beyond the threshold, it is suspected before screening ends.
 CLEAR_ERRORS = 3.0
-# The second stage's least number: what the first says of the noise may be wrong by half, as
-# where it comes in bursts.
-CONFIRMING_LAUNCHES = 8
+# The second stage's least and largest number. What the first says of the noise may be wrong by
+# half, as where it comes in bursts; and a start of servers takes as long as many processes.
+CONFIRMING_LAUNCHES, MOST_CONFIRMING_LAUNCHES = 8, 16
+# Blocks of one launch that agree to this share of the threshold need no more of them.
+STEADY_SHARE = 0.125
 
 Triple = tuple[float, float, float]
 """Seconds of BASE, of HEAD, of BASE again."""
@@ -139,7 +141,13 @@ def launches_to_confirm(triples: Sequence[Triple], limit: float) -> int:
     """
     found = shift(head_blocks(triples))
     wanted = max((abs(found.value) - limit) / 4, limit / 8, 1e-6)
-    return max(math.ceil(len(triples) * (found.error / wanted) ** 2), CONFIRMING_LAUNCHES)
+    launches = math.ceil(len(triples) * (found.error / wanted) ** 2)
+    return min(max(launches, CONFIRMING_LAUNCHES), MOST_CONFIRMING_LAUNCHES)
+
+
+def is_steady(blocks: Sequence[Triple], limit: float) -> bool:
+    """True if more blocks of the same launch would say little more."""
+    return len(blocks) >= 2 and shift(head_blocks(blocks)).error <= STEADY_SHARE * limit
 
 
 def judge(cases: Sequence[Stages], threshold: float, q: float = Q) -> list[Verdict]:

@@ -30,6 +30,7 @@ from paca_bench.analyse.gate import (
     Triple,
     head_blocks,
     is_fine,
+    is_steady,
     is_suspect,
     launches_to_confirm,
     typical,
@@ -48,8 +49,8 @@ _START_S = 0.05
 _LEAST_SLICE_S, _LONGEST_SLICE_S, _CALLS = 0.05, 0.5, 8
 # An interval needs two launches, whatever the budget says.
 _LEAST_LAUNCHES = 2
-# More blocks of a case in one launch would say little more.
-_MOST_BLOCKS = 6
+# More blocks of a case in one launch would say less than another launch.
+_MOST_BLOCKS = 12
 
 
 class Measure(Protocol):
@@ -99,7 +100,7 @@ class CaseRun:
     @property
     def stages(self) -> Stages:
         """What is typical of each launch, for the verdict."""
-        return Stages(_triples(self.screening), _triples(self.confirming))
+        return Stages(_launches(self.screening), _launches(self.confirming))
 
     @property
     def blocks(self) -> list[Block]:
@@ -127,11 +128,12 @@ class CaseRun:
         return len(ARMS) * (self.slice_s + _START_S)
 
 
-def _triples(launches: Sequence[Sequence[Block]]) -> list[Triple]:
-    return [
-        typical([(_median(b[BASE]), _median(b[HEAD]), _median(b[NULL])) for b in blocks])
-        for blocks in launches
-    ]
+def _launches(launches: Sequence[Sequence[Block]]) -> list[Triple]:
+    return [typical(_triples(blocks)) for blocks in launches]
+
+
+def _triples(blocks: Sequence[Block]) -> list[Triple]:
+    return [(_median(b[BASE]), _median(b[HEAD]), _median(b[NULL])) for b in blocks]
 
 
 def _median(outcome: Outcome) -> float:
@@ -276,9 +278,11 @@ class TwoStages:
             for number in range(_MOST_BLOCKS):
                 self._rounds += 1
                 for case in self._shuffled(cases, f"round {self._rounds}"):
+                    blocks = taken[case.index]
                     fits = not number or self._clock() + case.block_s <= until
-                    if fits and not case.failures:
-                        self._block(measure, case, taken[case.index], confirming)
+                    is_done = case.failures or is_steady(_triples(blocks), self._limit)
+                    if fits and not is_done:
+                        self._block(measure, case, blocks, confirming)
             spent = self._clock() - begin
         for case in cases:
             if blocks := taken[case.index]:

@@ -44,8 +44,8 @@ def test_a_block_is_one_process_of_each_arm_and_the_next_one_is_its_mirror_image
         assert sorted(arm for arm, _ in block) == sorted(ARMS)
         orders.setdefault(block[0][1], []).append([arm for arm, _ in block])
     for found in orders.values():
-        assert len(found) == 6
-        assert all(found[i + 1] == found[i][::-1] for i in (0, 2, 4))
+        assert len(found) >= 4
+        assert all(found[i] == found[i - 1][::-1] for i in range(1, len(found), 2))
     assert len({tuple(order) for found in orders.values() for order in found}) > 3
 
 
