@@ -50,7 +50,7 @@ _LEAST_SLICE_S, _LONGEST_SLICE_S, _CALLS = 0.05, 0.5, 8
 # An interval needs two launches, whatever the budget says.
 _LEAST_LAUNCHES = 2
 # More blocks of a case in one launch would say less than another launch.
-_MOST_BLOCKS = 12
+_MOST_BLOCKS = 24
 
 
 class Measure(Protocol):
