@@ -102,7 +102,8 @@ def test_drift_is_no_change():
 
 @pytest.mark.parametrize("budget_s", [5.0, 30.0, 90.0])
 def test_the_budget_bounds_the_measuring(budget_s):
-    arms = FakeArms(Noise(0.2))
+    # Of such gates one in a hundred calls a case changed, which this seed does not.
+    arms = FakeArms(Noise(0.2), seed=1)
     stages, done = measure(arms, budget_s=budget_s)
     assert stages.seconds <= budget_s
     # And is used up where it is needed.
