@@ -146,8 +146,18 @@ def launches_to_confirm(triples: Sequence[Triple], limit: float) -> int:
 
 
 def is_steady(blocks: Sequence[Triple], limit: float) -> bool:
-    """True if more blocks of the same launch would say little more."""
-    return len(blocks) >= 2 and shift(head_blocks(blocks)).error <= STEADY_SHARE * limit
+    """True if more blocks of the same launch would say little more.
+
+    No arm is treated otherwise than the others, or exchanging them would not test anything.
+    """
+    if len(blocks) < 2:
+        return False
+    logs = np.log(np.asarray(blocks, dtype=float))
+    apart = logs - logs.mean(axis=1, keepdims=True)
+    rest = apart - apart.mean(axis=0)
+    # Of one arm's difference to the mean of the other two.
+    variance = 1.5 * float((rest**2).sum()) / (2 * (len(blocks) - 1))
+    return math.sqrt(variance / len(blocks)) <= STEADY_SHARE * limit
 
 
 def judge(cases: Sequence[Stages], threshold: float, q: float = Q) -> list[Verdict]:

@@ -13,6 +13,7 @@ from paca_bench.analyse.gate import (
     MIN_LAUNCHES,
     Stages,
     is_fine,
+    is_steady,
     is_suspect,
     judge,
     launches_to_confirm,
@@ -179,3 +180,17 @@ def test_no_arm_of_a_launch_is_special(order, seed):
     there = typical(blocks)
     back = typical([tuple(block[i] for i in order) for block in blocks])
     assert back == pytest.approx(tuple(there[i] for i in order))
+
+
+def test_blocks_are_steady_where_they_agree_whatever_they_agree_on():
+    assert not is_steady(triples(1), LIMIT)
+    assert is_steady(triples(2, 1.5, spread=1e-4), LIMIT)
+    assert not is_steady(triples(4, spread=0.05), LIMIT)
+    assert is_steady(triples(400, spread=0.02), LIMIT)
+
+
+@given(st.permutations(range(3)), st.integers(0, 99))
+def test_whether_blocks_are_steady_is_the_same_for_all_orders_of_the_arms(order, seed):
+    blocks = triples(4, spread=0.003, seed=seed)
+    turned = [tuple(block[i] for i in order) for block in blocks]
+    assert is_steady(turned, LIMIT) == is_steady(blocks, LIMIT)
