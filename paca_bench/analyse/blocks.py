@@ -1,4 +1,6 @@
-"""How much slower HEAD is than BASE, from blocks: processes of both, measured side by side.
+"""How much slower HEAD is than BASE, from blocks: both, measured side by side.
+
+A block of a gate is a launch, by what is typical of the processes of each of its servers.
 
 What disturbs a machine for seconds (a neighbour, a clock) hits all processes of a block alike,
 so only differences within a block are used. A process as a whole may also be slow for reasons
@@ -7,8 +9,8 @@ that no counter shows, now and then by as much as half; so the shift is Huber's 
 all pairs within a block, cut off at their spread, which is taken from the closest quarter of
 them (Rousseeuw and Croux, "Alternatives to the Median Absolute Deviation", 1993).
 
-The test needs no law of the noise. The order within a block was drawn at random, so with equal
-code each of its processes could as well have been HEAD's: p is the share of such exchanges
+The test needs no law of the noise. The order within a block was drawn at random, of servers as of
+processes, so with equal code each could as well have been HEAD's: p is the share of such exchanges
 that would have looked as different (Fisher's randomization test). States of processes, drift
 and outliers change its power, not its false alarms.
 """

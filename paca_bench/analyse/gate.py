@@ -1,9 +1,9 @@
 """Verdicts of a gate: two stages of launches, and BASE measured against itself inside.
 
 A launch is one start of three fork servers, for BASE, for HEAD, and for BASE again (the null),
-and what their processes gave of a case. It is the unit of all intervals and tests: processes of
-one server share its memory layout, by which equal code differs by a percent or two for as long
-as the server lives, so that more processes of it say no more than a few.
+and what their processes gave of a case. It is the unit of all intervals and tests: processes that
+are forked from one server have something in common, by which equal code differs by a percent or
+two for as long as the server lives, so that more processes of it say no more than a few.
 
 The first stage screens all cases. What looks changed there is measured again, and the verdict is
 from that second stage alone: since no sample that aroused the suspicion is used to confirm it,
@@ -46,8 +46,8 @@ CLEAR_ERRORS = 3.0
 # The second stage's least and largest number. What the first says of the noise may be wrong by
 # half, as where it comes in bursts; and a start of servers takes as long as many processes.
 CONFIRMING_LAUNCHES, MOST_CONFIRMING_LAUNCHES = 8, 16
-# Blocks of one launch that agree to this share of the threshold need no more of them.
-STEADY_SHARE = 0.125
+# An error below this share of the threshold is small enough.
+PRECISE_SHARE = 0.125
 
 Triple = tuple[float, float, float]
 """Seconds of BASE, of HEAD, of BASE again."""
@@ -140,7 +140,7 @@ def launches_to_confirm(triples: Sequence[Triple], limit: float) -> int:
     From the first stage alone, so that the second one's data do not decide how many they are.
     """
     found = shift(head_blocks(triples))
-    wanted = max((abs(found.value) - limit) / 4, limit / 8, 1e-6)
+    wanted = max((abs(found.value) - limit) / 4, PRECISE_SHARE * limit, 1e-6)
     launches = math.ceil(len(triples) * (found.error / wanted) ** 2)
     return min(max(launches, CONFIRMING_LAUNCHES), MOST_CONFIRMING_LAUNCHES)
 
@@ -157,7 +157,7 @@ def is_steady(blocks: Sequence[Triple], limit: float) -> bool:
     rest = apart - apart.mean(axis=0)
     # Of one arm's difference to the mean of the other two.
     variance = 1.5 * float((rest**2).sum()) / (2 * (len(blocks) - 1))
-    return math.sqrt(variance / len(blocks)) <= STEADY_SHARE * limit
+    return math.sqrt(variance / len(blocks)) <= PRECISE_SHARE * limit
 
 
 def judge(cases: Sequence[Stages], threshold: float, q: float = Q) -> list[Verdict]:

@@ -86,7 +86,7 @@ class Repository:
         except NothingMeasuredError:
             raise NothingMeasuredError(
                 f"{shown(name)} is no commit of {self.root}; in a shallow clone fetch it first, "
-                f"as by 'git fetch origin {shown(name)}', or with fetch-depth: 0 in a workflow"
+                f"as by git fetch origin {shown(name)}, or with fetch-depth: 0 in a workflow"
             ) from None
         return Revision(name, commit)
 

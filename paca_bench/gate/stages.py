@@ -208,9 +208,7 @@ class TwoStages:
             self._sort(opened, at_end=True)
             if self._affordable(left) or left < least:
                 break
-            reserved = left * (1 - SCREENING_SHARE)
-            if left - least < reserved:
-                reserved = 0.0
+            reserved = min(left * (1 - SCREENING_SHARE), left - least)
         return left
 
     def _sort(self, opened: Sequence[CaseRun], *, at_end: bool) -> None:
@@ -275,19 +273,25 @@ class TwoStages:
             begin = self._clock()
             self._check(measure, [case for case in cases if not case.checked])
             until = self._clock() + seconds
-            for number in range(_MOST_BLOCKS):
+            todo = list(cases)
+            while todo := [case for case in todo if self._wants(case, taken[case.index])]:
                 self._rounds += 1
-                for case in self._shuffled(cases, f"round {self._rounds}"):
+                for case in self._shuffled(todo, f"round {self._rounds}"):
                     blocks = taken[case.index]
-                    fits = not number or self._clock() + case.block_s <= until
-                    is_done = case.failures or is_steady(_triples(blocks), self._limit)
-                    if fits and not is_done:
+                    if not blocks or self._clock() + case.block_s <= until:
                         self._block(measure, case, blocks, confirming)
+                    else:
+                        todo.remove(case)
             spent = self._clock() - begin
         for case in cases:
             if blocks := taken[case.index]:
                 (case.confirming if confirming else case.screening).append(blocks)
         return spent
+
+    def _wants(self, case: CaseRun, blocks: Sequence[Block]) -> bool:
+        """True unless the case failed, or more blocks of the launch would say little."""
+        is_enough = len(blocks) >= _MOST_BLOCKS or is_steady(_triples(blocks), self._limit)
+        return not (case.failures or is_enough)
 
     def _warm(self, measure: Measure, case: CaseRun) -> None:
         """Let all servers fork once; neither that nor their start is counted."""

@@ -1,4 +1,4 @@
-"""Gates of a real project with a plugin: its own code on each side, real workers. Some 20 s."""
+"""Gates of a real project with a plugin: its own code on each side, real workers."""
 
 import pytest
 
@@ -63,8 +63,9 @@ def test_each_side_runs_its_own_code(gated, project):
 
 
 def test_a_real_gate_measures_both_sides_and_keeps_the_null(gated, tmp_path):
-    found = gated("v1", "v1", budget="3s", out=tmp_path / "runs")
-    assert found.exit_code in (0, 1)
+    # Too short to decide anything, so that no noise of the machine can call it a regression.
+    found = gated("v1", "v1", budget="1s", out=tmp_path / "runs")
+    assert found.exit_code == 0
     (case,) = found.comparison.cases
     assert len(case.base.processes) == 2 * len(case.new.processes) >= 4
     (facts,) = gate_json(found)["gate"]["cases"].values()
