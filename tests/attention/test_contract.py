@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from paca_bench.attention.base import Attention
+from paca_bench.attention.base import Attention, tokens_to_map
 from paca_bench.attention.registry import Grid, attention_cost, create_attention, mechanisms
 from paca_bench.errors import SpecError, UnsupportedError
 from tests.attention.cases import DIM, GRIDS, HEADS, SUBJECTS, Subject, randomise, tokens
@@ -240,12 +240,26 @@ def test_tokens_off_the_grid_are_refused(subject: Subject, shape: tuple[int, ...
 def test_half_precision_stays_near(subject: Subject) -> None:
     grid = (9, 8)
     module = subject.build(grid)
+    reduction = getattr(module, "sr", None)
+    if isinstance(reduction, nn.Conv2d) and not right_in_half(reduction, grid):
+        pytest.skip("torch's bfloat16 convolution is wrong on this CPU (oneDNN with AMX)")
     expected = module(tokens(grid), grid)
     out = copy.deepcopy(module).bfloat16()(tokens(grid).bfloat16(), grid)
     assert out.dtype == torch.bfloat16
     # bfloat16 keeps 8 bits: 0.4 percent a rounding, and a handful of roundings in a row.
     scale = expected.abs().max().item()
     torch.testing.assert_close(out.float(), expected, rtol=0, atol=0.05 * scale)
+
+
+def right_in_half(convolution: nn.Conv2d, grid: Grid) -> bool:
+    """Whether torch's own bfloat16 convolution is near that in float32.
+
+    On CPUs with AMX that of few channels and a kernel as large as its stride is not.
+    """
+    image = tokens_to_map(tokens(grid), grid)
+    expected = convolution(image)
+    error = copy.deepcopy(convolution).bfloat16()(image.bfloat16()).float() - expected
+    return bool(error.abs().max() < 0.05 * expected.abs().max())
 
 
 def test_interface_alone_computes_nothing() -> None:
