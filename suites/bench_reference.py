@@ -150,7 +150,7 @@ def deits(side: int, batch: int) -> tuple[Call, Call]:
         num_labels=1000,
         attn_implementation="sdpa",
     )
-    ours = create_model("deit_tiny", img_size=side)
+    ours = create_model("deit_tiny_patch16_224", img_size=side)
     theirs = ViTForImageClassification(config).eval()
     return forward_of(ours, lambda x: theirs(x).logits, torch.randn(batch, 3, side, side))
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from paca_bench.complexity.cost import Cost, CostSum
+from paca_bench.complexity.expr import symbols
 from paca_bench.complexity.term import (
     C,
     M,
@@ -134,7 +135,8 @@ def test_the_exponent_is_the_slope_on_logarithms() -> None:
     slope = math.log(high / low) / math.log((10**6 + 1) / (10**6 - 1))
     assert attention_by_macs(10**6).exponent == pytest.approx(slope, rel=1e-6)
     windows = Cost(
-        {"products": window_attention(N_w, w**2, C, bias=N_w)}, {"N_w": 8, "w": 2, "C": 4}
+        {"products": window_attention(N_w, w**2, C, symbols("h")[0], masked=False)},
+        {"N_w": 8, "w": 2, "C": 4, "h": 2},
     )
     assert windows.macs_by_degree == {1: 2 * 8 * 4 * 4}
     assert math.isnan(Cost({}, {}).exponent)

@@ -66,6 +66,11 @@ def map_to_tokens(x: Tensor) -> Tensor:
     return x.flatten(2).transpose(1, 2)
 
 
+def map_grid(image: Tensor) -> Grid:
+    """(H, W) of a map ``[B, C, H, W]``."""
+    return (image.shape[2], image.shape[3])
+
+
 def check_tokens(x: Tensor, grid: Grid) -> None:
     """Raise ``SpecError`` unless ``x`` is ``[B, H*W, C]`` on ``grid``."""
     if x.dim() != 3 or x.shape[1] != grid[0] * grid[1]:

@@ -11,19 +11,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-from paca_bench.attention.base import Attention, check_tokens
+from paca_bench.attention.base import Attention, check_tokens, merge_heads
 from paca_bench.attention.registry import Grid, Options, Place, check_integer, register_attention
 from paca_bench.complexity.cost import Cost
 from paca_bench.complexity.expr import symbols
 from paca_bench.complexity.term import C, N_w, linear, parameters, w, window_attention
 
-h, t, b = symbols("h t b")
-_TERMS = {
-    "projections": linear(N_w, C, 3 * C) + linear(N_w, C, C),
-    # Each of N_w queries meets the w² keys of its window, with b different biases of scores.
-    "products": window_attention(N_w, w**2, C, bias=b * w**4),
-    "position_bias": parameters(t * h),
-}
+h, t = symbols("h t")
+# Each of N_w queries meets the w² keys of its window.
+_PLAIN, _SHIFTED = (
+    {
+        "projections": linear(N_w, C, 3 * C) + linear(N_w, C, C),
+        "products": window_attention(N_w, w**2, C, h, masked=masked),
+        "position_bias": parameters(t * h),
+    }
+    for masked in (False, True)
+)
 
 
 def padded_grid(grid: Grid, window_size: int) -> Grid:
@@ -36,11 +39,8 @@ def swin_cost(*, grid: Grid, dim: int, num_heads: int, window_size: int, shifted
     check_integer("window_size", window_size)
     height, width = padded_grid(grid, window_size)
     values = {"N_w": height * width, "C": dim, "w": window_size, "h": num_heads}
-    windows = height * width // window_size**2
-    # Without a mask all windows have the same biases; a single one is not copied for each.
-    copies = 1 if num_heads == 1 and not shift_of(grid, window_size, shifted) else windows
-    values |= {"t": (2 * window_size - 1) ** 2, "b": num_heads * copies}
-    return Cost(_TERMS, values)
+    values["t"] = (2 * window_size - 1) ** 2
+    return Cost(_SHIFTED if shift_of(grid, window_size, shifted) else _PLAIN, values)
 
 
 def shift_of(grid: Grid, window_size: int, shifted: bool) -> int:
@@ -66,13 +66,15 @@ class WindowAttention(Attention):
     Args:
         dim: channels C.
         num_heads: heads h.
-        grid: the grid (H, W) that the shift's mask is prepared for; others work too.
+        grid: the grid (H, W) that windows and mask are prepared for; others work too.
         window_size: side w of a window.
         shifted: move the windows by half a window; without effect where the grid is not
             larger than one window, as in the official code.
     """
 
     relative_position_index: Tensor
+    _order: Tensor
+    _place: Tensor
     _mask: Tensor | None
 
     def __init__(
@@ -88,79 +90,72 @@ class WindowAttention(Attention):
         table = torch.empty((2 * window_size - 1) ** 2, num_heads)
         self.relative_position_bias_table = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))
         self.register_buffer("relative_position_index", relative_position_index(window_size))
-        self._mask_grid = grid
-        self.register_buffer("_mask", self._make_mask(grid), persistent=False)
+        self._prepared_grid = grid
+        for name, prepared in zip(("_order", "_place", "_mask"), self._prepare(grid), strict=True):
+            self.register_buffer(name, prepared, persistent=False)
 
     def forward(self, x: Tensor, grid: Grid, shared: Tensor | None = None) -> Tensor:
         """See ``Attention.forward``."""
         check_tokens(x, grid)
         batch, _, dim = x.shape
         height, width = padded_grid(grid, self.window_size)
-        shift = self._shift(grid)
-        image = x.view(batch, *grid, dim)
+        order, place, mask = self._prepared(grid, x.device)
         if (height, width) != grid:
-            image = pad(image, (0, 0, 0, width - grid[1], 0, height - grid[0]))
-        if shift:
-            image = image.roll((-shift, -shift), dims=(1, 2))
-        image = self._merge(self._attend(self._split(image), grid), (height, width))
-        if shift:
-            image = image.roll((shift, shift), dims=(1, 2))
-        return image[:, : grid[0], : grid[1]].reshape(batch, -1, dim)
+            image = x.view(batch, *grid, dim)
+            x = pad(image, (0, 0, 0, width - grid[1], 0, height - grid[0])).flatten(1, 2)
+        # Shift and windows, forth and back, are one copy of the tokens each.
+        windows = x.index_select(1, order).view(-1, self.window_size**2, dim)
+        return self._attend(windows, mask).view(batch, -1, dim).index_select(1, place)
 
-    def _attend(self, windows: Tensor, grid: Grid) -> Tensor:
-        """``[B, n, T, C]`` -> the same: attention inside each of the n windows."""
-        batch, count, tokens, dim = windows.shape
-        qkv = self.qkv(windows).view(batch, count, tokens, 3, self.num_heads, -1)
-        # Windows join the heads, so that the bias of a window and head, with the mask of the
-        # shift in it, is one additive term that broadcasts over the batch.
-        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5).flatten(2, 3)
-        out = scaled_dot_product_attention(q, k, v, attn_mask=self._bias(count, grid))
-        out = out.view(batch, count, self.num_heads, tokens, -1).transpose(2, 3)
-        return self.proj(out.reshape(batch, count, tokens, dim))
+    def _attend(self, windows: Tensor, mask: Tensor | None) -> Tensor:
+        """``[B*n, T, C]`` -> the same: attention inside each of the n windows of each image."""
+        shape = (*windows.shape[:2], 3, self.num_heads, -1)
+        q, k, v = self.qkv(windows).view(shape).permute(2, 0, 3, 1, 4)
+        bias = self._bias(mask, windows.shape[0])
+        return self.proj(merge_heads(scaled_dot_product_attention(q, k, v, attn_mask=bias)))
 
-    def _bias(self, count: int, grid: Grid) -> Tensor:
-        """Position bias plus mask, ``[1, n*h, T, T]``."""
+    def _bias(self, mask: Tensor | None, windows: int) -> Tensor:
+        """Position bias ``[1, h, T, T]``; with the mask in it, that of each of ``windows``."""
         tokens = self.window_size**2
         table = self.relative_position_bias_table
         bias = table[self.relative_position_index.view(-1)].view(tokens, tokens, -1)
-        bias = bias.permute(2, 0, 1)
-        mask = self._mask if grid == self._mask_grid else self._make_mask(grid)
+        bias = bias.permute(2, 0, 1).contiguous()
         if mask is None:
-            bias = bias.expand(count, -1, -1, -1)
-        else:
-            bias = bias + mask.to(device=bias.device, dtype=bias.dtype)[:, None]
-        return bias.reshape(1, -1, tokens, tokens)
+            return bias[None]
+        each = bias + mask.to(bias.dtype)[:, None]
+        return each.expand(windows // len(mask), -1, -1, -1, -1).flatten(0, 1)
 
-    def _shift(self, grid: Grid) -> int:
-        return shift_of(grid, self.window_size, self.shifted)
+    def _prepared(self, grid: Grid, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
+        if grid == self._prepared_grid:
+            return self._order, self._place, self._mask
+        order, place, mask = self._prepare(grid)
+        return order.to(device), place.to(device), None if mask is None else mask.to(device)
 
-    def _make_mask(self, grid: Grid) -> Tensor | None:
-        """``[n, T, T]``: -100 between tokens that are neighbours only through the wrap-around.
+    def _prepare(self, grid: Grid) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What depends on the grid alone: order, places and mask.
 
-        The finite value is the official one; it is part of the published function.
+        ``[n*T]``, which token of the padded grid each token of the windows is; ``[N]``, where in
+        the windows each token of the grid is; and ``[n, T, T]``, -100 between tokens of a window
+        that are neighbours only through the wrap-around, None without a shift. The finite value
+        is the official one; it is part of the published function.
         """
-        shift = self._shift(grid)
-        if not shift:
-            return None
         height, width = padded_grid(grid, self.window_size)
+        shift = shift_of(grid, self.window_size, self.shifted)
+        numbers = torch.arange(height * width).view(height, width)
+        order = self._split(numbers.roll((-shift, -shift), dims=(0, 1))).flatten()
+        place = order.argsort().view(height, width)[: grid[0], : grid[1]].flatten()
+        if not shift:
+            return order, place, None
         bands = [_bands(side, self.window_size, shift) for side in (height, width)]
-        region = 3 * bands[0][:, None] + bands[1][None, :]
-        regions = self._split(region[None, :, :, None])[0, :, :, 0]
-        return torch.where(regions[:, :, None] == regions[:, None, :], 0.0, -100.0)
+        regions = self._split(3 * bands[0][:, None] + bands[1][None, :])
+        mask = torch.where(regions[:, :, None] == regions[:, None, :], 0.0, -100.0)
+        return order, place, mask
 
     def _split(self, image: Tensor) -> Tensor:
-        """``[B, H, W, C]`` -> ``[B, n, T, C]``: the windows, row by row."""
-        batch, height, width, dim = image.shape
+        """``[H, W]`` -> ``[n, T]``: the windows, row by row."""
         side = self.window_size
-        rows = image.view(batch, height // side, side, width // side, side, dim)
-        return rows.transpose(2, 3).reshape(batch, -1, side * side, dim)
-
-    def _merge(self, windows: Tensor, grid: Grid) -> Tensor:
-        """The inverse of ``_split`` for a padded ``grid``."""
-        batch, _, _, dim = windows.shape
-        side = self.window_size
-        rows = windows.view(batch, grid[0] // side, grid[1] // side, side, side, dim)
-        return rows.transpose(2, 3).reshape(batch, *grid, dim)
+        rows = image.view(image.shape[0] // side, side, image.shape[1] // side, side)
+        return rows.transpose(1, 2).reshape(-1, side * side)
 
 
 def relative_position_index(window_size: int) -> Tensor:

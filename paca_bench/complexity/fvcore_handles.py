@@ -29,7 +29,8 @@ NOT_MACS = frozenset(
     f"aten::{name}"
     for line in (
         "batch_norm group_norm layer_norm instance_norm rms_norm softmax log_softmax",
-        "gelu silu sigmoid tanh hardswish leaky_relu elu softplus exp log sqrt rsqrt pow neg abs",
+        "gelu gelu_ silu sigmoid tanh hardswish leaky_relu elu softplus",
+        "exp log sqrt rsqrt pow neg abs",
         "add add_ sub rsub mul mul_ div div_ floor_divide remainder where minimum maximum",
         "eq ne lt gt le ge logical_not logical_and mean sum max min amax amin cumsum norm",
         "avg_pool1d avg_pool2d max_pool2d adaptive_avg_pool1d adaptive_avg_pool2d",
@@ -41,7 +42,7 @@ NOT_MACS = frozenset(
         "silu_backward sigmoid_backward tanh_backward hardswish_backward elu_backward",
         "native_dropout_backward upsample_nearest2d_backward upsample_bilinear2d_backward",
         "_adaptive_avg_pool2d_backward avg_pool2d_backward max_pool2d_with_indices_backward",
-        "slice_backward select_backward index_put constant_pad_nd copy_ _unsafe_view",
+        "slice_backward select_backward index_add index_put constant_pad_nd copy_ _unsafe_view",
         "new_zeros new_empty_strided zeros zeros_like ones_like empty empty_like full_like",
     )
     for name in line.split()

@@ -139,26 +139,37 @@ def product(rows: Expr, inner: Expr, columns: Expr) -> Term:
     return _single(Operator(macs=rows * inner * columns, activations=moved))
 
 
-def attention(queries: Expr, keys: Expr, channels: Expr) -> Term:
-    """``q kᵀ`` and ``p v`` over all heads: ``2 N K C``."""
+def attention(queries: Expr, keys: Expr, channels: Expr, *, learned: bool = False) -> Term:
+    """``q kᵀ`` and ``p v`` over all heads: ``2 N K C``.
+
+    ``learned``: the queries are parameters, the same for all images.
+    """
+    query = queries * channels
+    moved = query + 2 * keys * channels
     return _single(
         Operator(
             macs=2 * queries * keys * channels,
-            activations=2 * queries * channels + 2 * keys * channels,
+            params=query if learned else NOTHING,
+            activations=moved if learned else moved + query,
+            fixed=query if learned else NOTHING,
         )
     )
 
 
-def window_attention(tokens: Expr, window: Expr, channels: Expr, *, bias: Expr) -> Term:
+def window_attention(
+    tokens: Expr, window: Expr, channels: Expr, heads: Expr, *, masked: bool
+) -> Term:
     """Attention of ``tokens`` inside windows of ``window`` tokens: ``2 N w² C``.
 
-    ``bias``: elements that are added to the scores of all windows and heads.
+    To the scores of each head a bias is added, the same for all windows; ``masked``: one for
+    each window of each image, as the mask makes them differ.
     """
+    moved = 4 * tokens * channels
     return _single(
         Operator(
             macs=2 * tokens * window * channels,
-            activations=4 * tokens * channels,
-            fixed=bias,
+            activations=moved + tokens * window * heads if masked else moved,
+            fixed=NOTHING if masked else window * window * heads,
         )
     )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from torch import Tensor, nn
-from torch.nn.functional import gelu, relu
+from torch.nn.functional import relu
 
+from paca_bench.attention.activation import gelu
 from paca_bench.attention.base import Attention, map_to_tokens, tokens_to_map
 from paca_bench.attention.registry import Grid
 from paca_bench.errors import SpecError
@@ -50,20 +51,23 @@ class ConvMlp(nn.Module):
         hidden = self.fc1(x)
         if self.rectify:
             hidden = relu(hidden)
-        mixed = self.dwconv(hidden, grid)
-        return self.fc2(gelu(hidden + mixed if self.shortcut else mixed))
+        image = tokens_to_map(hidden, grid)
+        mixed = self.dwconv(image)
+        if self.shortcut:
+            mixed += image
+        return self.fc2(gelu(map_to_tokens(mixed)))
 
 
 class DepthwiseConv(nn.Module):
-    """A depthwise 3x3 convolution of tokens; a module of its own for the official key."""
+    """A depthwise 3x3 convolution; a module of its own for the official key."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.dwconv = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
 
-    def forward(self, x: Tensor, grid: Grid) -> Tensor:
-        """``[B, H*W, C]`` -> the same."""
-        return map_to_tokens(self.dwconv(tokens_to_map(x, grid)))
+    def forward(self, image: Tensor) -> Tensor:
+        """``[B, C, H, W]`` -> the same."""
+        return self.dwconv(image)
 
 
 class Block(nn.Module):

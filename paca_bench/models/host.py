@@ -6,11 +6,12 @@ import itertools
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, gelu, pad
+from torch.nn.functional import conv2d, pad
 
-from paca_bench.attention.base import Attention, map_to_tokens, tokens_to_map
+from paca_bench.attention.activation import gelu
+from paca_bench.attention.base import Attention, map_grid, map_to_tokens, tokens_to_map
 from paca_bench.attention.registry import Grid, Mechanism
-from paca_bench.models.geometry import KERNEL_SIDE, Geometry, layer_shape, places, stage_grid
+from paca_bench.models.geometry import KERNEL_SIDE, Geometry, layer_shape, places
 
 NORM_EPS = 1e-6
 
@@ -41,9 +42,10 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
         """``[B, H*W, C]`` -> the same."""
-        hidden = self.fc1(x)
-        hidden = hidden + map_to_tokens(self._filter(tokens_to_map(hidden, grid)))
-        return self.fc2(gelu(hidden))
+        image = tokens_to_map(self.fc1(x), grid)
+        mixed = self._filter(image)
+        mixed += image
+        return self.fc2(gelu(map_to_tokens(mixed)))
 
     def _filter(self, image: Tensor) -> Tensor:
         """The depthwise convolution, also on maps that are smaller than its kernel.
@@ -89,9 +91,10 @@ class Downsample(nn.Module):
         )
         self.norm = nn.LayerNorm(channels[-1], eps=NORM_EPS)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """``[B, C, H, W]`` -> tokens of the reduced grid."""
-        return self.norm(map_to_tokens(self.convolutions(image)))
+    def forward(self, image: Tensor) -> tuple[Tensor, Grid]:
+        """``[B, C, H, W]`` -> tokens, and the reduced grid that they lie on."""
+        image = self.convolutions(image)
+        return self.norm(map_to_tokens(image)), map_grid(image)
 
 
 class Host(nn.Module):
@@ -134,29 +137,25 @@ class Host(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """The logits."""
-        image = tokens = images
+        image = images
         for index in range(len(self.stages)):
-            grid = stage_grid(images.shape[-2], images.shape[-1], index + 1)
-            tokens = self._stage(index, image, grid)
-            image = tokens_to_map(tokens, grid)
-        return self.head(self.norm(tokens).mean(dim=1))
+            image = self._stage(index, image)
+        return self.head(self.norm(map_to_tokens(image)).mean(dim=1))
 
     def forward_features(self, images: Tensor) -> list[Tensor]:
         """The maps ``[B, C, H, W]`` of the four stages, finest first."""
         maps: list[Tensor] = []
         for index in range(len(self.stages)):
-            grid = stage_grid(images.shape[-2], images.shape[-1], index + 1)
-            tokens = self._stage(index, maps[-1] if maps else images, grid)
-            maps.append(tokens_to_map(tokens, grid))
+            maps.append(self._stage(index, maps[-1] if maps else images))
         return maps
 
-    def _stage(self, index: int, image: Tensor, grid: Grid) -> Tensor:
-        """A stage's tokens on ``grid``, from the map before it."""
-        tokens = self.downsamples[index](image)
+    def _stage(self, index: int, image: Tensor) -> Tensor:
+        """A stage's map, from the one before it."""
+        tokens, grid = self.downsamples[index](image)
         shared: Tensor | None = None
         for block in self.stages[index]:  # type: ignore[attr-defined]
             tokens, shared = block(tokens, grid, shared)
-        return tokens
+        return tokens_to_map(tokens, grid)
 
     def shared_states(self, images: Tensor) -> list[Tensor | None]:
         """What each stage's last block used in common with its stage, such as an assignment.

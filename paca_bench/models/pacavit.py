@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from paca_bench.attention.base import map_to_tokens, tokens_to_map
+from paca_bench.attention.base import map_grid, map_to_tokens, tokens_to_map
 from paca_bench.attention.paca import ClusteringKind, PatchToClusterAttention
 from paca_bench.attention.registry import Grid, attention_cost
 from paca_bench.complexity.cost import Cost, CostSum
@@ -72,6 +72,7 @@ def pacavit_cost(
                 num_clusters=clusters[index],
                 clustering=clustering,
                 shares_assignment=shares,
+                holds_assignment=True,
             )
             for shares in (False, True)
         }
@@ -99,9 +100,10 @@ class Stem(nn.Module):
         )
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """``[B, 3, H, W]`` -> ``[B, N, C]``."""
-        return self.norm(map_to_tokens(self.proj(images)))
+    def forward(self, images: Tensor) -> tuple[Tensor, Grid]:
+        """``[B, 3, H, W]`` -> ``[B, N, C]``, and the grid."""
+        image = self.proj(images)
+        return self.norm(map_to_tokens(image)), map_grid(image)
 
 
 class Transition(nn.Module):
@@ -112,9 +114,10 @@ class Transition(nn.Module):
         self.proj = nn.Conv2d(inputs, dim, 3, stride=2, padding=1)
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """``[B, D, H, W]`` -> ``[B, N, C]``."""
-        return self.norm(map_to_tokens(self.proj(image)))
+    def forward(self, image: Tensor) -> tuple[Tensor, Grid]:
+        """``[B, D, H, W]`` -> ``[B, N, C]``, and the grid."""
+        image = self.proj(image)
+        return self.norm(map_to_tokens(image)), map_grid(image)
 
 
 class PaCaBlock(nn.Module):
@@ -223,6 +226,7 @@ class PaCaViT(nn.Module):
                     num_clusters=clusters[stage - 1],
                     clustering=clustering,
                     shares_assignment=_shares(block, blockwise, teacher_depths is not None),
+                    holds_assignment=True,
                 )
                 for block in range(depth)
             )
@@ -245,16 +249,15 @@ class PaCaViT(nn.Module):
         return [assignment for _, assignment in self._stages(images)]
 
     def _stages(self, images: Tensor) -> list[tuple[Tensor, Tensor | None]]:
-        size = check_images(images)
-        x = self.patch_embed(images)
+        check_images(images)
+        x, grid = self.patch_embed(images)
         taught = None
         if self.paca_teacher is not None:
-            taught = self.paca_teacher(tokens_to_map(x, stage_grid(*size, 1)))
+            taught = self.paca_teacher(tokens_to_map(x, grid))
         outputs: list[tuple[Tensor, Tensor | None]] = []
         for stage in range(1, len(self.widths) + 1):
-            grid = stage_grid(*size, stage)
             if stage > 1:
-                x = getattr(self, f"transition{stage - 1}")(outputs[-1][0])
+                x, grid = getattr(self, f"transition{stage - 1}")(outputs[-1][0])
             assignment = taught[stage - 1].assignment if taught else None
             for block in getattr(self, f"stage{stage}"):
                 x, assignment = block(x, grid, assignment)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from paca_bench.attention.base import map_to_tokens, tokens_to_map
+from paca_bench.attention.base import map_grid, map_to_tokens, tokens_to_map
 from paca_bench.attention.pvt import SR_RATIOS, SpatialReductionAttention
 from paca_bench.attention.registry import Grid, attention_cost
 from paca_bench.complexity.cost import Cost, CostSum
@@ -103,9 +103,10 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(inputs, dim, patch_size, stride=patch_size)
         self.norm = nn.LayerNorm(dim, eps=EMBED_NORM_EPS)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """``[B, D, H, W]`` -> ``[B, N, C]``."""
-        return self.norm(map_to_tokens(self.proj(image)))
+    def forward(self, image: Tensor) -> tuple[Tensor, Grid]:
+        """``[B, D, H, W]`` -> ``[B, N, C]``, and the grid."""
+        image = self.proj(image)
+        return self.norm(map_to_tokens(image)), map_grid(image)
 
 
 @register_model(
@@ -186,21 +187,23 @@ class PyramidVisionTransformer(nn.Module):
         """The logits."""
         if not self.class_token:
             return self.head(self.forward_features(images)[-1].mean(dim=(2, 3)))
-        *_, last = self._stages(images, class_token=True)
+        *_, (last, _) = self._stages(images, class_token=True)
         return self.head(self.norm(last)[:, 0])
 
     def forward_features(self, images: Tensor) -> list[Tensor]:
         """The stages' maps ``[B, C, H, W]``: no norm and no class token, as for dense tasks."""
-        grids = stage_grids(check_images(images))
-        stages = self._stages(images, class_token=False)
-        return [tokens_to_map(x, grid) for x, grid in zip(stages, grids, strict=True)]
+        return [tokens_to_map(*stage) for stage in self._stages(images, class_token=False)]
 
-    def _stages(self, images: Tensor, *, class_token: bool) -> list[Tensor]:
-        """The tokens that each stage ends with."""
-        image, outputs = images, []
-        for index, grid in enumerate(stage_grids(check_images(images))):
+    def _stages(self, images: Tensor, *, class_token: bool) -> list[tuple[Tensor, Grid]]:
+        """The tokens that each stage ends with, and their grid; a class token is not on it."""
+        # Raises where the image is too small.
+        stage_grids(check_images(images))
+        image = images
+        outputs: list[tuple[Tensor, Grid]] = []
+        for index in range(len(STRIDES)):
             stage, last = index + 1, index == len(STRIDES) - 1
-            x = getattr(self, f"patch_embed{stage}")(image) + self._positions(index, grid)
+            x, grid = getattr(self, f"patch_embed{stage}")(image)
+            x = x + self._positions(index, grid)
             seen = grid
             if last and class_token:
                 first = self.cls_token + getattr(self, f"pos_embed{stage}")[:, :1]
@@ -209,7 +212,7 @@ class PyramidVisionTransformer(nn.Module):
                 seen = (1, x.shape[1])
             for block in getattr(self, f"block{stage}"):
                 x = block(x, seen)
-            outputs.append(x)
+            outputs.append((x, grid))
             if not last:
                 image = tokens_to_map(x, grid)
         return outputs

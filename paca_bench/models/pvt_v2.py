@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from paca_bench.attention.base import Attention, map_to_tokens, tokens_to_map
+from paca_bench.attention.base import Attention, map_grid, map_to_tokens, tokens_to_map
 from paca_bench.attention.pvt import (
     SR_RATIOS,
     LinearSpatialReductionAttention,
@@ -93,9 +93,10 @@ class OverlapPatchEmbed(nn.Module):
         self.proj = nn.Conv2d(inputs, dim, kernel_size, stride=stride, padding=kernel_size // 2)
         self.norm = nn.LayerNorm(dim, eps=EMBED_NORM_EPS)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """``[B, D, H, W]`` -> ``[B, N, C]``."""
-        return self.norm(map_to_tokens(self.proj(image)))
+    def forward(self, image: Tensor) -> tuple[Tensor, Grid]:
+        """``[B, D, H, W]`` -> ``[B, N, C]``, and the grid."""
+        image = self.proj(image)
+        return self.norm(map_to_tokens(image)), map_grid(image)
 
 
 def _attention(dim: int, num_heads: int, grid: Grid, sr_ratio: int, linear: bool) -> Attention:
@@ -173,10 +174,11 @@ class PyramidVisionTransformerV2(nn.Module):
 
     def forward_features(self, images: Tensor) -> list[Tensor]:
         """The stages' normed maps ``[B, C, H, W]``."""
+        # Raises where the image is too small.
+        stage_grids(check_images(images), self.linear)
         image, maps = images, []
-        for index, grid in enumerate(stage_grids(check_images(images), self.linear)):
-            stage = index + 1
-            x = getattr(self, f"patch_embed{stage}")(image)
+        for stage in range(1, len(STRIDES) + 1):
+            x, grid = getattr(self, f"patch_embed{stage}")(image)
             for block in getattr(self, f"block{stage}"):
                 x = block(x, grid)
             image = tokens_to_map(getattr(self, f"norm{stage}")(x), grid)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from paca_bench.attention.base import map_to_tokens, tokens_to_map
+from paca_bench.attention.base import map_grid, map_to_tokens, tokens_to_map
 from paca_bench.attention.registry import Grid, attention_cost
 from paca_bench.attention.swin import WindowAttention, padded_grid
 from paca_bench.complexity.cost import CostSum
@@ -91,12 +91,14 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(3, dim, PATCH_SIZE, stride=PATCH_SIZE)
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """``[B, 3, H, W]`` -> ``[B, N, C]``."""
+    def forward(self, images: Tensor) -> tuple[Tensor, Grid]:
+        """``[B, 3, H, W]`` -> ``[B, N, C]``, and the grid."""
         height, width = images.shape[-2:]
         whole = padded_grid((height, width), PATCH_SIZE)
-        images = pad(images, (0, whole[1] - width, 0, whole[0] - height))
-        return self.norm(map_to_tokens(self.proj(images)))
+        if whole != (height, width):
+            images = pad(images, (0, whole[1] - width, 0, whole[0] - height))
+        image = self.proj(images)
+        return self.norm(map_to_tokens(image)), map_grid(image)
 
 
 class PatchMerging(nn.Module):
@@ -107,14 +109,17 @@ class PatchMerging(nn.Module):
         self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
         self.norm = nn.LayerNorm(4 * dim, eps=NORM_EPS)
 
-    def forward(self, x: Tensor, grid: Grid) -> Tensor:
-        """``[B, H*W, C]`` -> ``[B, ceil(H/2)*ceil(W/2), 2C]``."""
+    def forward(self, x: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
+        """``[B, H*W, C]`` -> ``[B, ceil(H/2)*ceil(W/2), 2C]``, and the grid."""
         batch, _, dim = x.shape
-        image = pad(x.view(batch, *grid, dim), (0, 0, 0, grid[1] % 2, 0, grid[0] % 2))
+        image = x.view(batch, *grid, dim)
+        if grid[0] % 2 or grid[1] % 2:
+            image = pad(image, (0, 0, 0, grid[1] % 2, 0, grid[0] % 2))
         rows, columns = image.shape[1] // 2, image.shape[2] // 2
         # The official order of the four: down the rows first, then the columns.
         quads = image.view(batch, rows, 2, columns, 2, dim).permute(0, 1, 3, 4, 2, 5)
-        return self.reduction(self.norm(quads.reshape(batch, rows * columns, 4 * dim)))
+        merged = self.reduction(self.norm(quads.reshape(batch, rows * columns, 4 * dim)))
+        return merged, (rows, columns)
 
 
 class SwinBlock(Block):
@@ -151,11 +156,11 @@ class SwinStage(nn.Module):
         )
         self.downsample = PatchMerging(dim) if merges else None
 
-    def forward(self, x: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
-        """The tokens ``[B, H*W, C]`` that the stage ends with, and those of the next stage."""
+    def forward(self, x: Tensor, grid: Grid) -> tuple[Tensor, tuple[Tensor, Grid]]:
+        """The tokens ``[B, H*W, C]`` that the stage ends with; those of the next, and its grid."""
         for block in self.blocks:
             x = block(x, grid)
-        return x, x if self.downsample is None else self.downsample(x, grid)
+        return x, (x, grid) if self.downsample is None else self.downsample(x, grid)
 
 
 @register_model(
@@ -237,12 +242,13 @@ class SwinTransformer(nn.Module):
 
         The last is normed; the others too where there are ``feature_norms``.
         """
-        grids = stage_grids(check_images(images), len(self.layers))
-        x = self.patch_embed(images)
+        check_images(images)
+        x, grid = self.patch_embed(images)
         maps = []
-        for stage, (layer, grid) in enumerate(zip(self.layers, grids, strict=True)):
-            tokens, x = layer(x, grid)
+        for stage, layer in enumerate(self.layers):
+            tokens, (x, next_grid) = layer(x, grid)
             maps.append(tokens_to_map(self._norm(tokens, stage), grid))
+            grid = next_grid
         return maps
 
     def _norm(self, x: Tensor, stage: int) -> Tensor:

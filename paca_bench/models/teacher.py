@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate
 
+from paca_bench.attention.activation import Gelu
 from paca_bench.attention.base import map_to_tokens
 from paca_bench.attention.registry import Grid
 from paca_bench.complexity.cost import Cost
@@ -99,7 +100,7 @@ class BlurConv2d(nn.Module):
 
 def activated(layer: nn.Module, channels: int) -> list[nn.Module]:
     """``layer``, GELU, then a batch norm of its output."""
-    return [layer, nn.GELU(), nn.BatchNorm2d(channels)]
+    return [layer, Gelu(), nn.BatchNorm2d(channels)]
 
 
 def mixer_unit(dim: int) -> nn.Sequential:

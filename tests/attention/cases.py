@@ -54,6 +54,7 @@ SUBJECTS = [
     Subject("pvt_linear", {"pool_size": 3}),
     Subject("paca", {}),
     Subject("paca", {"num_clusters": 1, "kernel_size": 3}),
+    Subject("paca", {"num_clusters": 9, "holds_assignment": True}),
     Subject("paca", {"num_clusters": 0}),
     Subject("paca", {"num_clusters": 9, "clustering": "mlp"}),
     Subject("paca", {"num_clusters": 9, "clustering": "linear", "cluster_norm": False}),

@@ -139,9 +139,13 @@ def paca(
     clustering: str = "conv",
     kernel_size: int = 7,
     cluster_norm: bool = True,
+    holds_assignment: bool = False,
     assignment: Tensor | None = None,
 ) -> Tensor:
-    """Equations 4 to 7 of PaCa-ViT; the kernel size is that of the weights."""
+    """Equations 4 to 7 of PaCa-ViT; the kernel size is that of the weights.
+
+    Whether the assignment is held makes no difference in the result.
+    """
     source = x
     if num_clusters:
         z = paca_assignment(p, x, grid, clustering) if assignment is None else assignment

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from paca_bench.attention.registry import Place, attention_cost, create_attention, get_mechanism
-from paca_bench.errors import SpecError
+from paca_bench.errors import SpecError, UnsupportedError
 from tests.attention.cases import tokens
 
 SHAPE: dict[str, Any] = {"dim": 12, "num_heads": 3, "grid": (8, 8)}
@@ -111,6 +111,14 @@ def test_paca_makes_one_assignment_a_stage_and_none_in_the_last() -> None:
     assert not any(o["shares_assignment"] for o in block_wise)
 
 
+def test_paca_holds_its_assignments_in_a_pyramid_and_not_alone() -> None:
+    assert all(o["holds_assignment"] for o in options_of("paca"))
+    at = get_mechanism("paca").stage_options
+    assert "holds_assignment" not in at(Place(1), {})
+    with pytest.raises(UnsupportedError, match="take --level layer, or --option holds_assignment"):
+        at(Place(1, 0), {"holds_assignment": False})
+
+
 @pytest.mark.parametrize("mechanism", ["vit", "pvt_linear"])
 def test_others_are_alike_everywhere(mechanism: str) -> None:
     assert options_of(mechanism) == [{}] * len(STAGES_AND_BLOCKS)
@@ -175,7 +183,18 @@ def test_closed_forms_at_a_shape(grid: tuple[int, int]) -> None:
     for clustering, making in made.items():
         options = {"num_clusters": 25, "clustering": clustering}
         assert macs("paca", **options) == making + attention
+        assert macs("paca", **options, holds_assignment=True) == making + attention
         assert macs("paca", **options, shares_assignment=True) == attention
+
+
+def test_a_fused_aggregation_has_the_parameters_and_less_to_move() -> None:
+    held, fused = (
+        attention_cost("paca", **SHAPE, num_clusters=25, holds_assignment=holds)
+        for holds in (True, False)
+    )
+    assert fused.params == held.params
+    # Neither the scores nor the weights of the 25 clusters are written and read again.
+    assert fused.moved_elements() == held.moved_elements() - 2 * 64 * 25
 
 
 def test_sharing_block_holds_no_clustering() -> None:

@@ -7,6 +7,8 @@ to ``PatchToClusterAttention`` with the same parameters, whose names it has, and
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from paca_bench.attention.paca import PatchToClusterAttention
@@ -54,8 +56,20 @@ class TranscribedPaca(nn.Module):
 
 
 def transcribe(model: nn.Module) -> None:
-    """Put a transcription in the place of each patch-to-cluster attention of ``model``."""
+    """Put a transcription in the place of each patch-to-cluster attention of ``model``.
+
+    All its convolutions then read maps with the channels first, each a copy, as where tokens
+    are rearranged to a map in the obvious way.
+    """
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, PatchToClusterAttention):
                 setattr(module, name, TranscribedPaca(child))
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_pre_hook(_channels_first)
+
+
+def _channels_first(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    image, *rest = args
+    return (image.contiguous(), *rest)

@@ -39,6 +39,7 @@ def options(draw: st.DrawFn, mechanism: str, grid: Grid) -> dict[str, Any]:
             "kernel_size": draw(st.sampled_from([1, 3, 7])),
             "cluster_norm": draw(st.booleans()),
             "shares_assignment": draw(st.booleans()),
+            "holds_assignment": draw(st.booleans()),
         }
     return {}
 

@@ -44,10 +44,10 @@ def test_a_host_gives_the_assignments_that_its_blocks_use() -> None:
     host, images = make_host("paca", num_clusters=5), torch.randn(2, 3, 32, 64)
     stages = assignments(host, images)
     assert stages[3] is None
-    tokens = host.downsamples[0](images)
+    tokens, grid = host.downsamples[0](images)
     block = host.stages[0][0]
     with torch.no_grad():
-        expected = block.attention.make_shared(block.norm1(tokens), (8, 16))
+        expected = block.attention.make_shared(block.norm1(tokens), grid)
     assert stages[0] is not None
     np.testing.assert_array_equal(stages[0], expected.numpy())
     for stage, tokens in enumerate((128, 32, 8)):
