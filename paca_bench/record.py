@@ -31,6 +31,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 from paca_bench.errors import StoreError
@@ -195,11 +196,13 @@ class Case:
 
     def to_json(self) -> dict[str, Any]:
         """All axes as JSON values; of ``EXECUTION`` those that are not torch's own way."""
-        values = {name: getattr(self, name) for name in _AXES}
+        values = dict(zip(_AXES, _axes(self), strict=True))
         head = {"head": self.head} if self.is_dense else {}
         return {**values, "options": dict(self.options), **self._executed(), **head}
 
     def _executed(self) -> dict[str, str]:
+        if _execution(self) == _AS_USUAL:
+            return {}
         values = ((axis, getattr(self, axis)) for axis in EXECUTION)
         return {axis: value for axis, value in values if value != EXECUTION[axis][0]}
 
@@ -218,6 +221,9 @@ class Case:
 
 
 _AXES = tuple(axis.name for axis in fields(Case) if axis.name not in (*EXECUTION, "head"))
+_axes = attrgetter(*_AXES)
+_execution = attrgetter(*EXECUTION)
+_AS_USUAL = tuple(values[0] for values in EXECUTION.values())
 # An encoder of its own for each of a hundred thousand cases would take as long as its work.
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 

@@ -117,7 +117,10 @@ def _columns(paths: Iterable[PathLike], small: _Compact | None) -> _Columns:
             if small:
                 details, samples = small.details(details), small.samples(samples)
             values = _values(name, case_hash, record, details, samples)
-            latest[case_hash] = columns.add(values, record.metrics)
+            expected = record.predicted.get("wall_s", math.nan)
+            latest[case_hash] = columns.add(
+                values, {**record.metrics, "predicted_wall_s": expected}
+            )
     return columns
 
 
@@ -130,18 +133,20 @@ class _Columns:
 
     def __init__(self) -> None:
         self.superseded: set[int] = set()
-        self._always: list[list[Any]] = [[] for _ in _COLUMNS]
-        self._extra: dict[str, list[Any]] = {}
+        self._always: dict[str, list[Any]] = {name: [] for name in (*_FIRST, *_LAST)}
+        self._metrics: dict[str, list[Any]] = {}
         self._rows = 0
 
     def add(self, values: Iterable[Any], metrics: Mapping[str, float]) -> int:
-        """Append a row of ``_COLUMNS``, and any metrics that have no column there; its number."""
-        for column, value in zip(self._always, values, strict=True):
+        """Append a row, ``values`` in the order of ``_FIRST`` and ``_LAST``; its number."""
+        for column, value in zip(self._always.values(), values, strict=True):
             column.append(value)
-        for name in metrics.keys() - _METRICS:
-            column = self._extra.setdefault(name, [])
-            column += [math.nan] * (self._rows - len(column))
-            column.append(metrics[name])
+        # A record has a few of the metrics that there are: the others are filled in later.
+        for name, value in metrics.items():
+            column = self._metrics.setdefault(name, [])
+            if len(column) < self._rows:
+                column += [math.nan] * (self._rows - len(column))
+            column.append(value)
         self._rows += 1
         return self._rows - 1
 
@@ -150,13 +155,16 @@ class _Columns:
         import pandas as pd
 
         made = {}
-        for name in _COLUMNS:
+        further = [name for name in self._metrics if name not in METRIC_COLUMNS]
+        for name in (*_FIRST, *METRIC_COLUMNS, *_LAST, *further):
             # One by one, so that no two copies of all are held.
-            values = self._kept(self._always.pop(0))
-            made[name] = pd.Series(values, dtype=None if values or name not in _METRICS else float)
-        for name, values in self._extra.items():
-            values += [math.nan] * (self._rows - len(values))
-            made[name] = pd.Series(self._kept(values))
+            values = self._always.pop(name, None)
+            is_metric = values is None
+            if values is None:
+                values = self._metrics.pop(name, [])
+                values += [math.nan] * (self._rows - len(values))
+            values = self._kept(values)
+            made[name] = pd.Series(values, dtype=float if is_metric and not values else None)
         return pd.DataFrame(made, copy=False)
 
     def _kept(self, values: list[Any]) -> list[Any]:
@@ -165,22 +173,15 @@ class _Columns:
         return [value for row, value in enumerate(values) if row not in self.superseded]
 
 
-_METRICS = frozenset(METRIC_COLUMNS)
 _AXES = tuple(axis.name for axis in fields(Case) if axis.name != "options")
 _axes = attrgetter(*_AXES)
-_COLUMNS = (
-    *(
-        "run",
-        "case_id",
-        "case_hash",
-        *_AXES,
-        "execution",
-        "label",
-        "options",
-        "resolution",
-        "tokens",
-    ),
-    *("status", "reason", *(f"{group}_status" for group in GROUPS), *METRIC_COLUMNS),
+# The columns before and behind those of the metrics.
+_FIRST = (
+    *("run", "case_id", "case_hash", *_AXES),
+    *("execution", "label", "options", "resolution", "tokens"),
+    *("status", "reason", *(f"{group}_status" for group in GROUPS)),
+)
+_LAST = (
     *("latency_samples_s", "accuracy_samples", "kernel_path", "details", "wall_s", "finished_at"),
 )
 
@@ -192,10 +193,8 @@ def _values(
     details: Mapping[str, Any],
     samples: Mapping[str, Any],
 ) -> list[Any]:
-    """The row of a record, in the order of ``_COLUMNS``."""
-    case = record.case
-    statuses, nan = record.statuses, math.nan
-    metrics = {**record.metrics, "predicted_wall_s": record.predicted.get("wall_s", nan)}
+    """The row of a record but for its metrics, in the order of ``_FIRST`` and ``_LAST``."""
+    case, statuses = record.case, record.statuses
     return [
         *(run, case.id, case_hash),
         *map(_shared, _axes(case)),
@@ -204,7 +203,6 @@ def _values(
         *(math.sqrt(case.height * case.width), details.get("tokens", math.nan)),
         *(record.status.value, record.reason),
         *[statuses[group].value if group in statuses else None for group in GROUPS],
-        *[metrics.get(column, nan) for column in METRIC_COLUMNS],
         samples.get("latency_s", []),
         [value for seed in samples.get("accuracy", ()) for value in seed],
         _shared(details.get("kernel_path")),

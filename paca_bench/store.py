@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from filelock import FileLock, Timeout
 
 from paca_bench.errors import StoreError
@@ -29,9 +30,10 @@ REPORT_FILE = "report.html"
 LOCK_FILE = "run.lock"
 CHECKPOINTS_FOLDER = "checkpoints"
 
-# What ``json.loads`` raises: not JSON, not text, a number too long; nested too deeply.
+# What reading JSON raises: not JSON, not text, a number too long; nested too deeply.
 _NOT_JSON = (ValueError, RecursionError)
-_decode = json.JSONDecoder().decode
+# Twice as fast as json, and whole numbers of any size stay whole.
+_decode = msgspec.json.Decoder().decode
 
 
 class TornLineWarning(UserWarning):
@@ -291,8 +293,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
-        # As ``json.loads``, which guesses the encoding of each line.
-        data = _decode(line.decode())
+        data = _decode(line)
     except _NOT_JSON as error:
         raise StoreError(
             f"{path}, line {number} is not JSON ({error}); the file was damaged or is not a "

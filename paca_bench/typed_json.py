@@ -24,11 +24,10 @@ def typed_fields(cls: type[Any], data: object) -> dict[str, Any]:
         raise TypeError(f"{_shown(data)} is not a JSON object")
     readers = _readers(cls)  # type: ignore[arg-type]  # classes are hashable
     of_field, plain = readers.of_field, readers.plain
-    if data.keys() != of_field.keys():
-        if missing := sorted(readers.required - data.keys()):
-            raise TypeError(f"{missing[0]!r} is missing")
-        if unknown := sorted(map(str, data.keys() - of_field.keys())):
-            raise TypeError(f"{unknown[0]!r} is unknown")
+    if not data.keys() >= readers.required:
+        raise TypeError(f"{min(readers.required - data.keys())!r} is missing")
+    if not data.keys() <= of_field.keys():
+        raise TypeError(f"{min(map(str, data.keys() - of_field.keys()))!r} is unknown")
     return {
         name: value if type(value) in plain[name] else of_field[name](value, name)
         for name, value in data.items()

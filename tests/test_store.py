@@ -58,6 +58,13 @@ def test_records_come_back_as_they_were_appended(tmp_path: Path) -> None:
     assert RunFolder.open(run.path).records() == records
 
 
+def test_whole_numbers_of_any_size_stay_whole(tmp_path: Path) -> None:
+    huge = 10**30 + 1
+    run = make_run(tmp_path / "run", [replace(make_record("vit"), metrics={"macs": huge})])
+    [record] = run.records()
+    assert record.metrics["macs"] == huge
+
+
 def test_a_record_is_one_line(run: RunFolder) -> None:
     text = (run.path / RECORDS_FILE).read_text()
     assert [json.loads(line)["case"]["mechanism"] for line in text.splitlines()] == ["vit", "swin"]

@@ -80,11 +80,15 @@ def print_json(content: Mapping[str, Any]) -> None:
 
 def summarise(console: Any, run: Path) -> None:
     """Print a run's summary, and write its report beside its records."""
-    from paca_bench.report.html import write_report
+    from paca_bench.report.html import named_runs, read_runs, render
+    from paca_bench.report.page import write_atomically
     from paca_bench.report.text import print_summary
-    from paca_bench.results import load_results
-    from paca_bench.store import REPORT_FILE, RunFolder
+    from paca_bench.store import REPORT_FILE
 
-    print_summary(load_results(run), console, [RunFolder.open(run).header])
-    report = write_report(run, run / REPORT_FILE)
+    folders = named_runs([run])
+    # Read once: of a large run that is most of the work.
+    frame = read_runs(folders)
+    print_summary(frame, console, [folder.header for folder in folders.values()])
+    report = run / REPORT_FILE
+    write_atomically(report, render(frame, folders))
     typer.echo(f"\nRun folder: {run}\nReport:     {report}")

@@ -51,20 +51,29 @@ def write_report(runs: PathLike | Iterable[PathLike], output: PathLike) -> Path:
             be written.
         NothingMeasuredError: no run has a single record.
     """
-    paths = [runs] if isinstance(runs, str | os.PathLike) else list(runs)
-    folders = named_runs(paths)
+    folders = named_runs([runs] if isinstance(runs, str | os.PathLike) else runs)
     target = Path(output)
     check_target(target)
+    write_atomically(target, render(read_runs(folders), folders))
+    return target
+
+
+def read_runs(folders: Mapping[str, RunFolder]) -> pd.DataFrame:
+    """The records of all runs, column ``run`` holding the keys of ``folders``.
+
+    Raises:
+        StoreError: a run is damaged.
+        NothingMeasuredError: no run has a single record.
+    """
     parts = [load_compact(folder.path).assign(run=name) for name, folder in folders.items()]
     filled = [part for part in parts if len(part)]
     if not filled:
         raise NothingMeasuredError(
-            f"nothing to report: no record in {', '.join(str(path) for path in paths)}; "
-            f"run 'paca-bench sweep --resume' to fill the run"
+            "nothing to report: no record in "
+            f"{', '.join(str(folder.path) for folder in folders.values())}; "
+            "run 'paca-bench sweep --resume' to fill the run"
         )
-    frame = filled[0] if len(filled) == 1 else pd.concat(filled, ignore_index=True)
-    write_atomically(target, render(frame, folders))
-    return target
+    return filled[0] if len(filled) == 1 else pd.concat(filled, ignore_index=True)
 
 
 def named_runs(paths: Iterable[PathLike]) -> dict[str, RunFolder]:
