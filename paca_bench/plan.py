@@ -104,7 +104,7 @@ def _predict(
         return planned.refuse(groups, Status.NOT_SUPPORTED, reason)
     as_usual: dict[str, Any] = {axis: values[0] for axis, values in EXECUTION.items()}
     try:
-        cost = cost_of(replace(case, mode="", batch=1, dtype="", device="", **as_usual))
+        cost = cost_of(replace(case, mode="", batch=1, dtype="", **as_usual))
         macs = case_macs(case) if cost is None else cost.macs
         planned = replace(planned, macs=macs, static=_static(case, cost, machine))
     except UnsupportedError as error:

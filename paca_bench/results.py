@@ -157,15 +157,18 @@ class _Columns:
         made = {}
         further = [name for name in self._metrics if name not in METRIC_COLUMNS]
         for name in (*_FIRST, *METRIC_COLUMNS, *_LAST, *further):
+            is_other = name in self._always
             # One by one, so that no two copies of all are held.
-            values = self._always.pop(name, None)
-            is_metric = values is None
-            if values is None:
-                values = self._metrics.pop(name, [])
-                values += [math.nan] * (self._rows - len(values))
-            values = self._kept(values)
-            made[name] = pd.Series(values, dtype=float if is_metric and not values else None)
+            values = self._kept(self._taken(name))
+            made[name] = pd.Series(values, dtype=None if values or is_other else float)
         return pd.DataFrame(made, copy=False)
+
+    def _taken(self, name: str) -> list[Any]:
+        """A column with a value for every row, which is forgotten here."""
+        if name in self._always:
+            return self._always.pop(name)
+        values = self._metrics.pop(name, [])
+        return values + [math.nan] * (self._rows - len(values))
 
     def _kept(self, values: list[Any]) -> list[Any]:
         if not self.superseded:
@@ -182,7 +185,12 @@ _FIRST = (
     *("status", "reason", *(f"{group}_status" for group in GROUPS)),
 )
 _LAST = (
-    *("latency_samples_s", "accuracy_samples", "kernel_path", "details", "wall_s", "finished_at"),
+    "latency_samples_s",
+    "accuracy_samples",
+    "kernel_path",
+    "details",
+    "wall_s",
+    "finished_at",
 )
 
 

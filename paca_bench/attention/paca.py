@@ -94,14 +94,11 @@ def paca_cost(
     terms = dict(_ATTENTION_TO_CLUSTERS)
     if cluster_norm:
         terms["cluster_norm"] = norm(C)
-    if shares_assignment:
-        terms["aggregation"] = _HELD_AGGREGATION
-    elif holds_assignment or clustering not in _FUSIBLE:
-        terms["aggregation"] = _HELD_AGGREGATION
-        terms["clustering"] = _FEATURES[clustering] + _SCORES[clustering]
-    else:
-        terms["aggregation"] = _FUSED_AGGREGATION
-        terms["clustering"] = _FEATURES[clustering]
+    holds = shares_assignment or holds_assignment or clustering not in _FUSIBLE
+    terms["aggregation"] = _HELD_AGGREGATION if holds else _FUSED_AGGREGATION
+    if not shares_assignment:
+        scores = _SCORES[clustering] if holds else Term(())
+        terms["clustering"] = _FEATURES[clustering] + scores
     return Cost(terms, {**values, "M": num_clusters, "k": kernel_size})
 
 
@@ -109,7 +106,8 @@ def paca_stage_options(place: Place, options: Options) -> Options:
     """As published: no clusters in the fourth stage, one assignment per stage in the others.
 
     ``shares_assignment`` given as False is block-wise: every block makes one of its own. A
-    pyramid holds its assignments; a layer alone does so where ``holds_assignment`` asks for it.
+    pyramid holds its assignments; a layer alone does so on other devices than a CPU, where nobody
+    has measured the fused form yet. There and here, ``holds_assignment`` chooses.
 
     Raises:
         UnsupportedError: the assignment of a stage is to be shared by a layer alone, or not to
@@ -122,7 +120,7 @@ def paca_stage_options(place: Place, options: Options) -> Options:
                 "a paca layer alone has no stage whose assignment it could share; take --level "
                 "host, or --option shares_assignment=false"
             )
-        return options
+        return options if place.device == "cpu" else {"holds_assignment": True, **options}
     if not options.get("holds_assignment", True):
         raise UnsupportedError(
             "a pyramid of paca blocks hands its assignments on, so that it must hold them; take "
@@ -157,7 +155,7 @@ class PatchToClusterAttention(Attention):
         cluster_norm: a LayerNorm (eps 1e-6) on the cluster tokens.
         shares_assignment: make no assignment; ``forward`` must be given the stage's.
         holds_assignment: store the assignment that it makes, as a block does whose stage
-            shares it. If not, it is aggregated by fused attention, but for ``mlp`` and on CUDA.
+            shares it. If not, it is aggregated by fused attention, but for ``mlp``.
     """
 
     def __init__(
@@ -212,8 +210,7 @@ class PatchToClusterAttention(Attention):
         """The M cluster tokens ``[B, M, C]`` before their norm."""
         if shared is None:
             clustering = self._own_clustering()
-            # Nobody has measured the fused form on CUDA yet.
-            if self.fuses and not x.is_cuda:
+            if self.fuses:
                 return clustering.aggregate(x, grid)
             shared = clustering(x, grid)
         elif shared.shape[-1] != x.shape[1]:

@@ -38,11 +38,13 @@ class Place:
     """Where in a pyramid a module stands.
 
     ``stage`` counts from 1. ``block`` counts from 0 within the stage, and is None where the
-    module is measured alone, outside any host.
+    module is measured alone, outside any host. ``device`` is where it then runs, such as ``cpu``
+    or ``cuda:0``; blocks of a pyramid are the same on every device.
     """
 
     stage: int
     block: int | None = None
+    device: str = "cpu"
 
 
 def same_options(place: Place, options: Options) -> Options:

@@ -61,7 +61,7 @@ def _groups(cases: Sequence[Case]) -> dict[Case, list[Case]]:
     """The different cases, by what their module is built for."""
     groups: dict[Case, list[Case]] = {}
     for case in dict.fromkeys(cases):
-        subject = replace(case, mode="forward", batch=1, dtype="float32", device="cpu")
+        subject = replace(case, mode="forward", batch=1, dtype="float32")
         groups.setdefault(subject, []).append(case)
     return groups
 

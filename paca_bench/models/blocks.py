@@ -8,9 +8,23 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from paca_bench.attention.activation import gelu
-from paca_bench.attention.base import Attention, map_to_tokens, tokens_to_map
+from paca_bench.attention.base import Attention, map_grid, map_to_tokens, tokens_to_map
 from paca_bench.attention.registry import Grid
 from paca_bench.errors import SpecError
+
+
+class Embedding(nn.Module):
+    """A map to the tokens of a coarser grid: a projection, then a LayerNorm of ``eps``."""
+
+    def __init__(self, proj: nn.Module, dim: int, *, eps: float) -> None:
+        super().__init__()
+        self.proj = proj
+        self.norm = nn.LayerNorm(dim, eps=eps)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Grid]:
+        """``[B, D, H, W]`` -> ``[B, N, C]``, and the grid that the N tokens lie on."""
+        image = self.proj(image)
+        return self.norm(map_to_tokens(image)), map_grid(image)
 
 
 class Mlp(nn.Module):

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from paca_bench.attention.base import map_grid, map_to_tokens, tokens_to_map
+from paca_bench.attention.base import tokens_to_map
 from paca_bench.attention.paca import ClusteringKind, PatchToClusterAttention
 from paca_bench.attention.registry import Grid, attention_cost
 from paca_bench.complexity.cost import Cost, CostSum
 from paca_bench.errors import SpecError
-from paca_bench.models.blocks import ConvMlp, check_images, classifier, init_weights
+from paca_bench.models.blocks import ConvMlp, Embedding, check_images, classifier, init_weights
 from paca_bench.models.geometry import stage_grid
 from paca_bench.models.parts import conv_mlp_cost, head_cost, norm_cost, stem_cost, transition_cost
 from paca_bench.models.registry import Stage, Variant, register_model
@@ -89,35 +89,22 @@ def _shares(block: int, blockwise: bool, has_teacher: bool) -> bool:
     return has_teacher or (block > 0 and not blockwise)
 
 
-class Stem(nn.Module):
+class Stem(Embedding):
     """Two 3x3 convolutions of stride 2 and a LayerNorm: images to tokens."""
 
     def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.proj = nn.Sequential(
+        proj = nn.Sequential(
             nn.Conv2d(3, dim // 2, 3, stride=2, padding=1),
             nn.Conv2d(dim // 2, dim, 3, stride=2, padding=1),
         )
-        self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Grid]:
-        """``[B, 3, H, W]`` -> ``[B, N, C]``, and the grid."""
-        image = self.proj(images)
-        return self.norm(map_to_tokens(image)), map_grid(image)
+        super().__init__(proj, dim, eps=NORM_EPS)
 
 
-class Transition(nn.Module):
+class Transition(Embedding):
     """A 3x3 convolution of stride 2 and a LayerNorm: a map to the tokens of the next stage."""
 
     def __init__(self, inputs: int, dim: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(inputs, dim, 3, stride=2, padding=1)
-        self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Grid]:
-        """``[B, D, H, W]`` -> ``[B, N, C]``, and the grid."""
-        image = self.proj(image)
-        return self.norm(map_to_tokens(image)), map_grid(image)
+        super().__init__(nn.Conv2d(inputs, dim, 3, stride=2, padding=1), dim, eps=NORM_EPS)
 
 
 class PaCaBlock(nn.Module):

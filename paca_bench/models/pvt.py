@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from paca_bench.attention.base import map_grid, map_to_tokens, tokens_to_map
+from paca_bench.attention.base import map_to_tokens, tokens_to_map
 from paca_bench.attention.pvt import SR_RATIOS, SpatialReductionAttention
 from paca_bench.attention.registry import Grid, attention_cost
 from paca_bench.complexity.cost import Cost, CostSum
 from paca_bench.errors import UnsupportedError
-from paca_bench.models.blocks import Block, Mlp, check_images, classifier, init_weights
+from paca_bench.models.blocks import Block, Embedding, Mlp, check_images, classifier, init_weights
 from paca_bench.models.parts import (
     embed_cost,
     head_cost,
@@ -95,18 +95,12 @@ def pvt_cost(
     return CostSum.of([*parts, ("head", head_cost(inputs, num_classes))])
 
 
-class PatchEmbed(nn.Module):
+class PatchEmbed(Embedding):
     """Non-overlapping patches to normed tokens."""
 
     def __init__(self, inputs: int, dim: int, patch_size: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(inputs, dim, patch_size, stride=patch_size)
-        self.norm = nn.LayerNorm(dim, eps=EMBED_NORM_EPS)
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Grid]:
-        """``[B, D, H, W]`` -> ``[B, N, C]``, and the grid."""
-        image = self.proj(image)
-        return self.norm(map_to_tokens(image)), map_grid(image)
+        proj = nn.Conv2d(inputs, dim, patch_size, stride=patch_size)
+        super().__init__(proj, dim, eps=EMBED_NORM_EPS)
 
 
 @register_model(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from paca_bench.attention.base import Attention, map_grid, map_to_tokens, tokens_to_map
+from paca_bench.attention.base import Attention, tokens_to_map
 from paca_bench.attention.pvt import (
     SR_RATIOS,
     LinearSpatialReductionAttention,
@@ -20,7 +20,14 @@ from paca_bench.attention.pvt import (
 from paca_bench.attention.registry import Grid, attention_cost
 from paca_bench.complexity.cost import Cost, CostSum
 from paca_bench.errors import UnsupportedError
-from paca_bench.models.blocks import Block, ConvMlp, check_images, classifier, init_weights
+from paca_bench.models.blocks import (
+    Block,
+    ConvMlp,
+    Embedding,
+    check_images,
+    classifier,
+    init_weights,
+)
 from paca_bench.models.parts import conv_mlp_cost, embed_cost, head_cost, norm_cost
 from paca_bench.models.registry import Stage, Variant, register_model
 
@@ -85,18 +92,12 @@ def pvt_v2_cost(
     return CostSum.of([*parts, ("head", head_cost(inputs, num_classes))])
 
 
-class OverlapPatchEmbed(nn.Module):
+class OverlapPatchEmbed(Embedding):
     """Overlapping patches to normed tokens: a convolution whose kernel exceeds its stride."""
 
     def __init__(self, inputs: int, dim: int, kernel_size: int, stride: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(inputs, dim, kernel_size, stride=stride, padding=kernel_size // 2)
-        self.norm = nn.LayerNorm(dim, eps=EMBED_NORM_EPS)
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Grid]:
-        """``[B, D, H, W]`` -> ``[B, N, C]``, and the grid."""
-        image = self.proj(image)
-        return self.norm(map_to_tokens(image)), map_grid(image)
+        proj = nn.Conv2d(inputs, dim, kernel_size, stride=stride, padding=kernel_size // 2)
+        super().__init__(proj, dim, eps=EMBED_NORM_EPS)
 
 
 def _attention(dim: int, num_heads: int, grid: Grid, sr_ratio: int, linear: bool) -> Attention:

@@ -49,7 +49,8 @@ class _Layer:
         self.mechanism = get_mechanism(case.mechanism)
         geometry = get_geometry(case.host)
         self.shape = layer_shape(geometry, case.height, case.width, stage)
-        self.options = self.mechanism.options_at(Place(stage), case_options(case))
+        place = Place(stage, device=case.device)
+        self.options = self.mechanism.options_at(place, case_options(case))
 
     def build(self, num_classes: int) -> nn.Module:
         from paca_bench.models.host import Layer

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from paca_bench.attention.base import map_grid, map_to_tokens, tokens_to_map
+from paca_bench.attention.base import map_grid, tokens_to_map
 from paca_bench.attention.registry import Grid, attention_cost
 from paca_bench.attention.swin import WindowAttention, padded_grid
 from paca_bench.complexity.cost import CostSum
-from paca_bench.models.blocks import Block, Mlp, check_images, classifier, init_weights
+from paca_bench.models.blocks import Block, Embedding, Mlp, check_images, classifier, init_weights
 from paca_bench.models.parts import head_cost, linear_cost, mlp_cost, norm_cost, patches_cost
 from paca_bench.models.registry import Stage, Variant, register_model
 
@@ -83,22 +83,19 @@ def swin_cost(
     return CostSum.of([*parts, ("head", head)])
 
 
-class PatchEmbed(nn.Module):
-    """Patches of 4 x 4 pixels to normed tokens."""
+class PatchEmbed(Embedding):
+    """Patches of 4 x 4 pixels, the last ones padded, to normed tokens."""
 
     def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(3, dim, PATCH_SIZE, stride=PATCH_SIZE)
-        self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
+        super().__init__(nn.Conv2d(3, dim, PATCH_SIZE, stride=PATCH_SIZE), dim, eps=NORM_EPS)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Grid]:
-        """``[B, 3, H, W]`` -> ``[B, N, C]``, and the grid."""
-        height, width = images.shape[-2:]
-        whole = padded_grid((height, width), PATCH_SIZE)
-        if whole != (height, width):
-            images = pad(images, (0, whole[1] - width, 0, whole[0] - height))
-        image = self.proj(images)
-        return self.norm(map_to_tokens(image)), map_grid(image)
+    def forward(self, image: Tensor) -> tuple[Tensor, Grid]:
+        """See ``Embedding``."""
+        grid = map_grid(image)
+        height, width = padded_grid(grid, PATCH_SIZE)
+        if (height, width) != grid:
+            image = pad(image, (0, width - grid[1], 0, height - grid[0]))
+        return super().forward(image)
 
 
 class PatchMerging(nn.Module):

@@ -115,6 +115,9 @@ def test_paca_holds_its_assignments_in_a_pyramid_and_not_alone() -> None:
     assert all(o["holds_assignment"] for o in options_of("paca"))
     at = get_mechanism("paca").stage_options
     assert "holds_assignment" not in at(Place(1), {})
+    # Nobody has measured the other form there.
+    assert at(Place(1, device="cuda"), {}) == {"holds_assignment": True}
+    assert at(Place(1, device="cuda"), {"holds_assignment": False}) == {"holds_assignment": False}
     with pytest.raises(UnsupportedError, match="take --level layer, or --option holds_assignment"):
         at(Place(1, 0), {"holds_assignment": False})
 

@@ -58,8 +58,8 @@ class TranscribedPaca(nn.Module):
 def transcribe(model: nn.Module) -> None:
     """Put a transcription in the place of each patch-to-cluster attention of ``model``.
 
-    All its convolutions then read maps with the channels first, each a copy, as where tokens
-    are rearranged to a map in the obvious way.
+    All its convolutions then read maps with the channels first, each a copy, as in the official
+    code, which makes every map that it rearranges contiguous.
     """
     for module in list(model.modules()):
         for name, child in module.named_children():

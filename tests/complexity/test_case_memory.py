@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from paca_bench.complexity.case_memory import predict_case_memories
 from paca_bench.complexity.memory import MemoryPrediction, predict_case_memory
 from paca_bench.errors import PluginError, SpecError, UnsupportedError
+from paca_bench.models.subject import case_cost
 from paca_bench.record import Case
 from tests.fakes import own_registry
 
@@ -127,3 +128,21 @@ def test_other_processes_load_the_plugins(tmp_path: Path) -> None:
 def test_a_plugin_that_other_processes_cannot_load(tmp_path: Path) -> None:
     with pytest.raises(PluginError, match="no such file"):
         predict_case_memories([make_case()], processes=2, plugins=[str(tmp_path / "nothing.py")])
+
+
+@pytest.mark.parametrize("mode", ["forward", "train"])
+def test_devices_do_not_share_a_module_that_differs_between_them(mode: str) -> None:
+    """Alone on CUDA a paca layer holds its assignment, which is then in its peak."""
+    cases = [
+        make_case("paca", height=256, width=256, stage=1, mode=mode, num_clusters=100, **changes)
+        for changes in (
+            {"device": "cpu"},
+            {"device": "cuda"},
+            {"device": "cuda", "options": (("holds_assignment", False),)},
+        )
+    ]
+    fused, held, chosen = (one.peak_bytes for one in predict_case_memories(cases))
+    assert fused < held
+    assert chosen < held
+    moved = [case_cost(case).moved_elements() for case in cases]
+    assert moved[0] == moved[2] == moved[1] - 2 * 64 * 64 * 100
