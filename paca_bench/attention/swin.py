@@ -17,6 +17,10 @@ from paca_bench.complexity.cost import Cost
 from paca_bench.complexity.expr import symbols
 from paca_bench.complexity.term import C, N_w, linear, parameters, w, window_attention
 
+# What depends on the grid alone, see ``WindowAttention._prepare``.
+_Prepared = tuple[Tensor, Tensor, Tensor, Tensor | None]
+_PREPARED = ("_order", "_place", "_padding", "_mask")
+
 h, t = symbols("h t")
 # Each of N_w queries meets the w² keys of its window.
 _PLAIN, _SHIFTED = (
@@ -75,6 +79,7 @@ class WindowAttention(Attention):
     relative_position_index: Tensor
     _order: Tensor
     _place: Tensor
+    _padding: Tensor
     _mask: Tensor | None
 
     def __init__(
@@ -91,21 +96,20 @@ class WindowAttention(Attention):
         self.relative_position_bias_table = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))
         self.register_buffer("relative_position_index", relative_position_index(window_size))
         self._prepared_grid = grid
-        for name, prepared in zip(("_order", "_place", "_mask"), self._prepare(grid), strict=True):
+        for name, prepared in zip(_PREPARED, self._prepare(grid), strict=True):
             self.register_buffer(name, prepared, persistent=False)
 
     def forward(self, x: Tensor, grid: Grid, shared: Tensor | None = None) -> Tensor:
         """See ``Attention.forward``."""
         check_tokens(x, grid)
         batch, _, dim = x.shape
-        height, width = padded_grid(grid, self.window_size)
-        order, place, mask = self._prepared(grid, x.device)
-        if (height, width) != grid:
-            image = x.view(batch, *grid, dim)
-            x = pad(image, (0, 0, 0, width - grid[1], 0, height - grid[0])).flatten(1, 2)
-        # Shift and windows, forth and back, are one copy of the tokens each.
-        windows = x.index_select(1, order).view(-1, self.window_size**2, dim)
-        return self._attend(windows, mask).view(batch, -1, dim).index_select(1, place)
+        order, place, padding, mask = self._prepared(grid, x.device)
+        # Padding, shift and windows are one copy of the tokens, and their undoing another.
+        x = x.index_select(1, order)
+        if len(padding):
+            x = x.index_fill_(1, padding, 0)
+        windows = self._attend(x.view(-1, self.window_size**2, dim), mask)
+        return windows.view(batch, -1, dim).index_select(1, place)
 
     def _attend(self, windows: Tensor, mask: Tensor | None) -> Tensor:
         """``[B*n, T, C]`` -> the same: attention inside each of the n windows of each image."""
@@ -125,31 +129,35 @@ class WindowAttention(Attention):
         each = bias + mask.to(bias.dtype)[:, None]
         return each.expand(windows // len(mask), -1, -1, -1, -1).flatten(0, 1)
 
-    def _prepared(self, grid: Grid, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _prepared(self, grid: Grid, device: torch.device) -> _Prepared:
         if grid == self._prepared_grid:
-            return self._order, self._place, self._mask
-        order, place, mask = self._prepare(grid)
-        return order.to(device), place.to(device), None if mask is None else mask.to(device)
+            return self._order, self._place, self._padding, self._mask
+        *indices, mask = self._prepare(grid)
+        order, place, padding = (index.to(device) for index in indices)
+        return order, place, padding, None if mask is None else mask.to(device)
 
-    def _prepare(self, grid: Grid) -> tuple[Tensor, Tensor, Tensor | None]:
-        """What depends on the grid alone: order, places and mask.
+    def _prepare(self, grid: Grid) -> _Prepared:
+        """What depends on the grid alone: order, places, padding and mask.
 
-        ``[n*T]``, which token of the padded grid each token of the windows is; ``[N]``, where in
-        the windows each token of the grid is; and ``[n, T, T]``, -100 between tokens of a window
-        that are neighbours only through the wrap-around, None without a shift. The finite value
-        is the official one; it is part of the published function.
+        ``[n*T]``, which token each token of the windows is, any one where it is padding; ``[N]``,
+        where in the windows each token is; ``[n*T - N]``, where the padding is; and ``[n, T, T]``,
+        -100 between tokens of a window that are neighbours only through the wrap-around, None
+        without a shift. The finite value is the official one; it is part of the published function.
         """
         height, width = padded_grid(grid, self.window_size)
         shift = shift_of(grid, self.window_size, self.shifted)
-        numbers = torch.arange(height * width).view(height, width)
+        tokens = torch.arange(grid[0] * grid[1]).view(grid)
+        numbers = pad(tokens, (0, width - grid[1], 0, height - grid[0]), value=-1)
         order = self._split(numbers.roll((-shift, -shift), dims=(0, 1))).flatten()
-        place = order.argsort().view(height, width)[: grid[0], : grid[1]].flatten()
+        # By number: the padding first.
+        places = order.argsort(stable=True)
+        count = height * width - grid[0] * grid[1]
+        indices = order.clamp(min=0), places[count:], places[:count]
         if not shift:
-            return order, place, None
+            return *indices, None
         bands = [_bands(side, self.window_size, shift) for side in (height, width)]
         regions = self._split(3 * bands[0][:, None] + bands[1][None, :])
-        mask = torch.where(regions[:, :, None] == regions[:, None, :], 0.0, -100.0)
-        return order, place, mask
+        return *indices, torch.where(regions[:, :, None] == regions[:, None, :], 0.0, -100.0)
 
     def _split(self, image: Tensor) -> Tensor:
         """``[H, W]`` -> ``[n, T]``: the windows, row by row."""

@@ -36,7 +36,7 @@ NOT_MACS = frozenset(
         "avg_pool1d avg_pool2d max_pool2d adaptive_avg_pool1d adaptive_avg_pool2d",
         "adaptive_max_pool2d upsample_nearest2d upsample_bilinear2d upsample_bicubic2d",
         "grid_sampler roll pad index_select embedding meshgrid repeat clone pixel_shuffle flip",
-        "stack masked_fill masked_fill_ rand dropout feature_dropout",
+        "stack masked_fill masked_fill_ index_fill index_fill_ rand dropout feature_dropout",
         # What the backward pass is made of.
         "_softmax_backward_data _log_softmax_backward_data gelu_backward threshold_backward",
         "silu_backward sigmoid_backward tanh_backward hardswish_backward elu_backward",

@@ -202,6 +202,7 @@ FREE = _names(
 
     index index_select gather scatter scatter_ scatter_add embedding masked_select nonzero
     index_put index_put_ _unsafe_index _unsafe_index_put index_add slice_scatter
+    index_fill index_fill_
     select_scatter slice_backward select_backward unfold_backward embedding_dense_backward
 
     arange empty empty_like empty_strided eye full full_like linspace new_empty
